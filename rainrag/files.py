@@ -1,0 +1,392 @@
+"""Files: atomic writes, hashing, listing, locking, safe unpacking, resumable download."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from rainrag.errors import InputError, IntegrityError, MissingError, RainRAGError
+
+CHUNK = 1 << 20
+
+
+# ---------------------------------------------------------------- identity
+def sha256_bytes(data: bytes) -> str:
+    """Hex sha256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hex sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while block := f.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def canonical(value: Any) -> str:
+    """JSON text that is equal for equal values: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def fingerprint(value: Any) -> str:
+    """16 hex digits that identify a value (settings, inputs) by its content."""
+    return sha256_bytes(canonical(value).encode())[:16]
+
+
+def natural(text: str) -> tuple[Any, ...]:
+    """Sort key that puts 2 before 10."""
+    return tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"(\d+)", text))
+
+
+def human_bytes(n: float) -> str:
+    """1536 -> '1.5 KB'."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if abs(n) < 1024:
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1024
+    return f"{n:.1f} TB"
+
+
+# ---------------------------------------------------------------- writing
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that replaces it when the block ends well; on any error nothing is left.
+
+    Raises:
+        RainRAGError: when the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield tmp
+        with open(tmp, "rb") as f:
+            os.fsync(f.fileno())
+        os.replace(tmp, path)
+    except OSError as e:
+        raise RainRAGError(
+            f"cannot write: {e.strerror or e}", where=path, hint="free some space, or choose another folder with --out"
+        ) from e
+    finally:
+        with contextlib.suppress(OSError):
+            tmp.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write all or nothing."""
+    with atomic(path) as tmp:
+        tmp.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write all or nothing, UTF-8, line ends as given."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Readable JSON with sorted keys and a final newline: equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Parse a JSON file.
+
+    Raises:
+        InputError: when it is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        raise InputError(f"not a JSON file: {e}", where=path) from e
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files that a killed process left."""
+    for tmp in folder.rglob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            tmp.unlink()
+
+
+@contextlib.contextmanager
+def lock(path: str | Path) -> Iterator[None]:
+    """Exclusive lock for one writer, held by the process (released by the system when it dies).
+
+    Raises:
+        RainRAGError: when another process holds it.
+    """
+    import fcntl
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+") as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            f.seek(0)
+            raise RainRAGError(
+                f"another process is writing here (pid {f.read().strip() or 'unknown'})",
+                where=path.parent,
+                hint="wait for it to end, or write elsewhere",
+            ) from None
+        f.truncate(0)
+        f.write(str(os.getpid()))
+        f.flush()
+        yield
+
+
+# ---------------------------------------------------------------- listing
+def listing(root: str | Path, on_error: Callable[[str, str], None] | None = None) -> list[str]:
+    """All files below ``root`` as sorted relative POSIX paths; hidden files and folders are passed over.
+
+    Symbolic links to folders are followed once (no cycles).
+
+    Args:
+        on_error: called with (relative path, reason) for every folder that cannot be read.
+
+    Raises:
+        MissingError: when ``root`` is not a folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise MissingError("no such folder", where=root, hint="check the path; --root names the unpacked dataset")
+    found: list[str] = []
+    seen: set[tuple[int, int]] = set()
+
+    def visit(folder: Path, prefix: str) -> None:
+        try:
+            st = folder.stat()
+            if (st.st_dev, st.st_ino) in seen:
+                return
+            seen.add((st.st_dev, st.st_ino))
+            entries = sorted(os.scandir(folder), key=lambda e: e.name)
+        except OSError as e:
+            if on_error:
+                on_error(prefix or ".", f"folder cannot be read: {e.strerror}")
+            return
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name == "__MACOSX":
+                continue
+            name = f"{prefix}/{entry.name}" if prefix else entry.name
+            try:
+                is_dir = entry.is_dir()
+            except OSError as e:
+                if on_error:
+                    on_error(name, f"cannot be read: {e.strerror}")
+                continue
+            if is_dir:
+                visit(Path(entry.path), name)
+            else:
+                found.append(name)
+
+    visit(root, "")
+    return sorted(found)
+
+
+def tree(paths: list[str], most: int = 24) -> str:
+    """A short picture of what a folder holds: folders with file counts and one example name each."""
+    folders: dict[str, list[str]] = {}
+    for p in paths:
+        folders.setdefault(str(PurePosixPath(p).parent), []).append(PurePosixPath(p).name)
+    lines = [f"  {d}/ : {len(v)} files, e.g. {v[0]}" for d, v in sorted(folders.items())[:most]]
+    if len(folders) > most:
+        lines.append(f"  … and {len(folders) - most} more folders")
+    return "\n".join(lines) or "  (no files)"
+
+
+# ---------------------------------------------------------------- unpacking
+MAX_RATIO = 200  # compressed to plain, above which an archive of more than 64 MB is taken for a bomb
+MAX_FREE_SHARE = 0.95
+
+
+def _safe_name(name: str) -> str:
+    """The member's name as a relative path below the target.
+
+    Raises:
+        InputError: for absolute names, drive letters and ``..``.
+    """
+    plain = name.replace("\\", "/")
+    parts = PurePosixPath(plain).parts
+    if plain.startswith("/") or re.match(r"^[A-Za-z]:", plain) or ".." in parts or "\0" in plain:
+        raise InputError("archive member points outside its folder", where=name, hint="do not trust this archive")
+    return "/".join(p for p in parts if p not in ("", "."))
+
+
+def unpack(archive: str | Path, out: str | Path) -> int:
+    """Unpack zip, tar, tar.gz, tar.bz2 or tar.xz below ``out``, safely.
+
+    Refused: names that leave ``out``, links, devices, sizes beyond the free disk, compression ratios of bombs (checked
+    against what is really written, not against what the header claims). The whole archive is checked before the first
+    byte is written, and unpacked into a temporary folder that is renamed at the end.
+
+    Returns:
+        Number of files.
+
+    Raises:
+        InputError: when the archive is unsafe, damaged or of an unknown kind.
+    """
+    archive, out = Path(archive), Path(out)
+    tmp = out.with_name(f".{out.name}.unpack.tmp.d")
+    shutil.rmtree(tmp, ignore_errors=True)
+    tmp.mkdir(parents=True)
+    try:
+        if zipfile.is_zipfile(archive):
+            count = _unpack_zip(archive, tmp)
+        elif tarfile.is_tarfile(archive):
+            count = _unpack_tar(archive, tmp)
+        else:
+            raise InputError("neither a zip nor a tar archive", where=archive, hint="unpack it by hand, use --root")
+        out.mkdir(parents=True, exist_ok=True)
+        for name in listing(tmp):
+            target = out / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(tmp / name, target)
+        return count
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as e:
+        raise InputError(f"archive is damaged or cannot be unpacked: {e}", where=archive) from e
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+
+
+def _check_budget(total: int, archive: Path, out: Path) -> int:
+    free = shutil.disk_usage(out).free
+    packed = max(archive.stat().st_size, 1)
+    if total > 64 * CHUNK and total / packed > MAX_RATIO:
+        raise InputError(
+            f"archive grows {total / packed:.0f}-fold ({human_bytes(total)}): taken for a bomb", where=archive
+        )
+    if total > free * MAX_FREE_SHARE:
+        raise InputError(
+            f"archive needs {human_bytes(total)}, the disk has {human_bytes(free)}",
+            where=archive,
+            hint="free some space, or unpack elsewhere and use --root",
+        )
+    return total
+
+
+def _copy(src: IO[bytes], target: Path, budget: int, archive: Path) -> int:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with open(target, "wb") as dst:
+        while block := src.read(CHUNK):
+            written += len(block)
+            if written > budget:
+                raise InputError("archive member is larger than its header says", where=f"{archive}:{target.name}")
+            dst.write(block)
+    return written
+
+
+def _unpack_zip(archive: Path, out: Path) -> int:
+    with zipfile.ZipFile(archive) as z:
+        members = []
+        for info in z.infolist():
+            name = _safe_name(info.filename)
+            if stat.S_ISLNK(info.external_attr >> 16):
+                raise InputError("archive holds a symbolic link", where=f"{archive}:{name}")
+            if not info.is_dir():
+                members.append((info, name))
+        _check_budget(sum(i.file_size for i, _ in members), archive, out)
+        for info, name in members:
+            with z.open(info) as src:
+                _copy(src, out / name, info.file_size, archive)
+        return len(members)
+
+
+def _unpack_tar(archive: Path, out: Path) -> int:
+    with tarfile.open(archive) as t:
+        members = []
+        for m in t:
+            name = _safe_name(m.name)
+            if m.isdir():
+                continue
+            if not m.isfile():
+                raise InputError("archive holds a link or device", where=f"{archive}:{name}")
+            members.append((m, name))
+        _check_budget(sum(m.size for m, _ in members), archive, out)
+        for m, name in members:
+            src = t.extractfile(m)
+            assert src is not None  # isfile() above
+            with src:
+                _copy(src, out / name, m.size, archive)
+        return len(members)
+
+
+# ---------------------------------------------------------------- download
+def download(
+    url: str,
+    path: str | Path,
+    sha256: str | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+    headers: dict[str, str] | None = None,
+) -> str:
+    """Fetch a URL into a file; a broken transfer goes on where it stopped.
+
+    Args:
+        sha256: checked at the end when given.
+        progress: called with (bytes so far, total or None).
+
+    Returns:
+        sha256 of what was fetched.
+
+    Raises:
+        MissingError: when the server cannot be reached or refuses.
+        IntegrityError: when the checksum differs; the file is removed.
+    """
+    import httpx
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    have = part.stat().st_size if part.exists() else 0
+    ask = {"Accept-Encoding": "identity", **(headers or {})}
+    if have:
+        ask["Range"] = f"bytes={have}-"
+    try:
+        with httpx.stream("GET", url, headers=ask, follow_redirects=True, timeout=60) as r:
+            if r.status_code == 416:  # nothing left: the part is whole
+                pass
+            elif r.status_code not in (200, 206):
+                raise MissingError(
+                    f"the server answered {r.status_code}", where=url, hint="try again later, or fetch it by hand"
+                )
+            else:
+                resumed = r.status_code == 206
+                total = (
+                    int(r.headers["content-length"]) + (have if resumed else 0)
+                    if "content-length" in r.headers
+                    else None
+                )
+                done = have if resumed else 0
+                with open(part, "ab" if resumed else "wb") as f:
+                    for block in r.iter_raw():
+                        f.write(block)
+                        done += len(block)
+                        if progress:
+                            progress(done, total)
+                if total is not None and done != total:
+                    raise MissingError(
+                        f"the transfer broke off at {done} of {total} bytes", where=url, hint="run again"
+                    )
+    except httpx.HTTPError as e:
+        raise MissingError(
+            f"cannot be reached: {e}", where=url, hint="run again to go on where it stopped; or fetch it by hand"
+        ) from e
+    got = sha256_file(part)
+    if sha256 and got != sha256:
+        part.unlink()
+        raise IntegrityError(
+            f"sha256 is {got}, expected {sha256}", where=url, hint="the host replaced the file, or it is damaged"
+        )
+    os.replace(part, path)
+    return got
