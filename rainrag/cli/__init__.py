@@ -1,0 +1,91 @@
+"""The command line: one small file a verb, heavy imports inside the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from rainrag.cli import console
+from rainrag.errors import RainRAGError
+
+app = typer.Typer(
+    name="rainrag",
+    help="Distil the public deraining datasets, train one model for four rain types, score it under named protocols.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from rainrag import __version__
+
+        typer.echo(f"rainrag {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="No messages and no progress; results only."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Say more; show tracebacks."),
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Options before the verb."""
+    console.QUIET, console.VERBOSE = quiet, verbose
+
+
+def _register() -> None:
+    from rainrag.cli import audit, ingest, score, sources
+
+    for module in (sources, ingest, audit, score):
+        module.register(app)
+
+
+_register()
+
+
+def main() -> None:
+    """Entry point: runs a command, turns our errors into three clear lines and an exit code."""
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except RainRAGError as e:
+        fail(e)
+    except KeyboardInterrupt:
+        console.err().print("interrupted; run the same command again to go on where it stopped", style="yellow")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output left, as 'head' does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (typer.Abort, typer.Exit) as e:
+        sys.exit(getattr(e, "exit_code", 1))
+    except Exception as e:
+        usage(e)
+
+
+def fail(e: RainRAGError) -> None:
+    """Print an error of ours and leave."""
+    if console.VERBOSE:
+        import traceback
+
+        traceback.print_exc()
+    from rich.markup import escape
+
+    shown = console.err()
+    shown.print(f"[bold red]error[/] {escape(e.what)}" + (f"\n  where: {escape(e.where)}" if e.where else ""))
+    if e.hint:
+        shown.print(f"  [green]way out:[/] {escape(e.hint)}")
+    sys.exit(e.exit_code)
+
+
+def usage(e: Exception) -> None:
+    """Wrong usage as click words it (exit 2); anything else is a fault of ours and keeps its traceback (exit 1)."""
+    show = getattr(e, "show", None)
+    if callable(show):
+        show()
+        sys.exit(getattr(e, "exit_code", 2))
+    raise e

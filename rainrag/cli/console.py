@@ -1,0 +1,119 @@
+"""What commands print with: results on stdout, everything else on stderr; progress that behaves in pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Set by the global options --quiet and --verbose.
+QUIET = False
+VERBOSE = False
+
+
+def out() -> Console:
+    """Where results go."""
+    from rich.console import Console
+
+    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+
+
+def err() -> Console:
+    """Where messages go. rich obeys NO_COLOR by itself."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def say(text: str) -> None:
+    """A message for people, unless --quiet."""
+    if not QUIET:
+        err().print(text)
+
+
+def detail(text: str) -> None:
+    """A message for the curious, with --verbose."""
+    if VERBOSE:
+        err().print(text, style="dim")
+
+
+def emit(value: Any) -> None:
+    """Print a result for programs: one JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n")
+
+
+def table(title: str | None, columns: list[str], rows: list[list[Any]], right: tuple[str, ...] = ()) -> None:
+    """Print a table on stdout; plain tab-separated lines when stdout is no terminal, so that pipes can cut it."""
+    if not sys.stdout.isatty():
+        for r in [columns, *rows]:
+            sys.stdout.write("\t".join("" if c is None else str(c) for c in r) + "\n")
+        return
+    from rich.table import Table
+
+    drawn = Table(title=title, header_style="bold", show_lines=False)
+    for c in columns:
+        drawn.add_column(c, justify="right" if c in right else "left", overflow="fold")
+    for r in rows:
+        drawn.add_row(*["" if c is None else str(c) for c in r])
+    out().print(drawn)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A progress bar with ETA on a terminal; in a pipe or a log, a line now and then.
+
+    Yields:
+        ``advance(n)``; ``advance(-n)`` sets the total to n, for totals that are known later.
+    """
+    if QUIET:
+        yield lambda n: None
+        return
+    if not sys.stderr.isatty():
+        yield from _plain(what, total)
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("ETA"), TimeRemainingColumn(), console=err(), transient=False,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(n: int) -> None:
+            if n < 0:
+                bar.update(task, total=-n)
+            else:
+                bar.advance(task, n)
+
+        yield advance
+
+
+def _plain(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    state = {"done": 0, "total": total, "said": time.monotonic()}
+    started = time.monotonic()
+
+    def advance(n: int) -> None:
+        if n < 0:
+            state["total"] = -n
+            return
+        state["done"] += n  # type: ignore[operator]
+        if time.monotonic() - float(state["said"] or 0) >= 10:
+            state["said"] = time.monotonic()
+            say(f"{what}: {state['done']} of {state['total'] or '?'} ({time.monotonic() - started:.0f} s)")
+
+    yield advance
+    say(f"{what}: {state['done']} done in {time.monotonic() - started:.1f} s")

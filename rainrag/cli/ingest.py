@@ -1,0 +1,112 @@
+"""``rainrag ingest``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rainrag.cli import console
+from rainrag.errors import MissingError, RainRAGError, UsageError
+
+if TYPE_CHECKING:
+    from rainrag.ingest import Report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("ingest")(ingest)
+
+
+def ingest(
+    name: Annotated[str | None, typer.Argument(help="A source; without one, every set found in the workspace.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The unpacked set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the dataset goes.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many pairs.")] = None,
+    per_scene: Annotated[int | None, typer.Option(min=1, help="At most so many pairs a scene.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")] = None,
+    link: Annotated[bool, typer.Option("--link/--embed", help="Keep paths instead of bytes.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where other settings were used.")] = False,
+    lq_glob: Annotated[str | None, typer.Option(help="folder: the rainy files, relative to --root.")] = None,
+    gt_glob: Annotated[str | None, typer.Option(help="folder: their clean files; * must stand for the same.")] = None,
+    called: Annotated[str | None, typer.Option("--name", help="folder: name of the set in keys.")] = None,
+    subset: Annotated[str | None, typer.Option(help="folder: DRS, DRD, NRS or NRD for all pairs.")] = None,
+    licence: Annotated[str | None, typer.Option(help="folder: licence of the images.")] = None,
+    scenes: Annotated[int | None, typer.Option(min=1, help="rendered: number of scenes.")] = None,
+    backgrounds: Annotated[Path | None, typer.Option(help="rendered: folder of clean photographs.")] = None,
+    seed: Annotated[int, typer.Option(help="rendered: seed.")] = 0,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="rendered: plant known faults in a share of samples.")
+    ] = False,
+    keep_ledger_scenes: Annotated[
+        bool, typer.Option("--keep-ledger-scenes", help="Do not leave known test scenes out of training parts.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Pair the files, say what would be done, write nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Turn a public set, your own folder or rendered rain into one dataset for load_dataset."""
+    from rainrag import sources, workspace
+    from rainrag.cli import ingesting
+
+    if name is None:
+        ingesting.everything(workers, dry_run, as_json)
+        return
+    source = sources.get(name)
+    own = {"name": called, "subset": subset, "licence": licence, "lq_glob": lq_glob, "gt_glob": gt_glob}
+    if name != "folder" and any(own.values()):
+        raise UsageError(
+            f"{', '.join('--' + k.replace('_', '-') for k, v in own.items() if v)} only fit the source 'folder'",
+            hint="rainrag ingest folder --root DIR …",
+        )
+    if name != "rendered" and (scenes or backgrounds or faults):
+        raise UsageError("--scenes, --backgrounds and --faults only fit the source 'rendered'")
+    target = out or workspace.place("datasets", called or name)
+    where = root or workspace.place("raw", name)
+    if name == "rendered":
+        ingesting.render(where, scenes, backgrounds, seed, faults, workers, dry_run)
+    if not where.is_dir():
+        raise MissingError(
+            f"'{name}' is not at hand",
+            where=where,
+            hint=f"rainrag download {name}, or --root FOLDER of the unpacked set",
+        )
+    layout = None
+    if name == "folder":
+        source, layout = ingesting.own_folder(source, called, subset, licence, lq_glob, gt_glob)
+    if dry_run:
+        ingesting.show_plan(source, where, target, split, limit, per_scene, layout, as_json)
+        return
+    report = ingesting.one(
+        source, where, target, workers, layout=layout, splits=split, limit=limit, per_scene=per_scene, link=link,
+        overwrite=overwrite, keep_ledger_scenes=keep_ledger_scenes,
+    )  # fmt: skip
+    show(report, as_json)
+
+
+def show(report: Report, as_json: bool) -> None:
+    """Print what an ingest did."""
+    if as_json:
+        console.emit(report.to_dict())
+        return
+    from rainrag.ingest import REASONS
+
+    rows = [
+        [place, *(parts.get(s, 0) for s in ("train", "test", "validation"))] for place, parts in report.counts.items()
+    ]
+    console.table(f"{report.source}: {report.pairs} pairs", ["subset", "train", "test", "validation"], rows)
+    for r in report.rejects[:20]:
+        console.say(f"[yellow]left out[/] {r.key}: {r.reason} ({r.detail or REASONS[r.reason]})")
+    if len(report.rejects) > 20:
+        console.say(f"… and {len(report.rejects) - 20} more: see {report.out}/report.json")
+    for note, n in report.notes.items():
+        console.say(f"note: {n} images are '{note}'")
+    for line in report.expected:
+        console.say(f"count differs: {line}")
+    console.say(f'load it with: datasets.load_dataset("{report.out}", "DRS", split="train")')
+
+
+__all__ = ["RainRAGError", "ingest", "register", "show"]

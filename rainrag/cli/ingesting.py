@@ -1,0 +1,156 @@
+"""What ``rainrag ingest`` does behind its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from rainrag import ingest as work
+from rainrag import sources, workspace
+from rainrag.cli import console
+from rainrag.engine import create
+from rainrag.errors import MissingError, RainRAGError, UsageError
+from rainrag.records import Source, Subset
+from rainrag.sources import layouts
+from rainrag.sources.folder import globs
+
+
+def one(source: Source, root: Path, out: Path, workers: int | None, **settings: Any) -> work.Report:
+    """Ingest one set with a progress bar."""
+    with console.progress(f"ingest {source.name}") as advance:
+        return work.ingest(
+            source,
+            root,
+            out,
+            create("local", workers=workers),
+            progress=lambda _, n: advance(n),
+            planned=lambda n: advance(-n),
+            **settings,
+        )
+
+
+def own_folder(
+    source: Source, name: str | None, subset: str | None, licence: str | None, lq_glob: str | None, gt_glob: str | None
+) -> tuple[Source, layouts.Layout | None]:
+    """The 'folder' source with what the user says of it.
+
+    Raises:
+        UsageError: for an unknown subset or a target glob alone.
+    """
+    if gt_glob and not lq_glob:
+        raise UsageError("--gt-glob needs --lq-glob")
+    flags: dict[str, Any] = {"licence": licence}
+    if subset:
+        if subset.upper() not in Subset.__members__:
+            raise UsageError(f"no subset '{subset}'", hint="one of DRS, DRD, NRS, NRD")
+        s = subset.upper()
+        flags |= {"night": s[0] == "N", "drop": s[2] == "D", "streak": s[2] == "S", "accumulation": False}
+    return work.renamed(source, name, **flags), globs(lq_glob, gt_glob) if lq_glob else None
+
+
+def show_plan(
+    source: Source,
+    root: Path,
+    out: Path,
+    splits: list[str] | None,
+    limit: int | None,
+    per_scene: int | None,
+    layout: layouts.Layout | None,
+    as_json: bool,
+) -> None:
+    """What would be ingested: pairs, scenes, bytes, files that fit nothing. Writes nothing."""
+    from collections import Counter
+
+    from rainrag.files import human_bytes
+
+    found_layout, found = layouts.match(source, root, (layout,) if layout else None)
+    pairs = work.select(found.pairs, splits, limit, per_scene)
+    files = {f for p in pairs for f in (p.lq, p.gt) if f}
+    size = sum((root / f).stat().st_size for f in files)
+    plan = {
+        "source": source.name,
+        "out": str(out),
+        "layout": found_layout.expected,
+        "pairs": len(pairs),
+        "by_split": dict(Counter(p.split for p in pairs)),
+        "scenes": len({(p.split, p.scene) for p in pairs}),
+        "bytes": size,
+        "left_out": dict(Counter(r.reason for r in found.rejects)),
+    }
+    if as_json:
+        console.emit(plan)
+        return
+    for key, value in plan.items():
+        typer.echo(f"{key:10} {human_bytes(size) if key == 'bytes' else value}")
+
+
+def everything(workers: int | None, dry_run: bool, as_json: bool) -> None:
+    """Ingest every set whose unpacked folder lies in the workspace; say how to get the others.
+
+    Raises:
+        MissingError: when there is none.
+    """
+    raw = workspace.place("raw")
+    known = [n for n in sources.names() if n not in ("folder", "rendered")]
+    here = [n for n in known if (raw / n).is_dir()]
+    if not here:
+        wanted = "\n".join(f"  {raw / n}  <- rainrag download {n}" for n in known[:8])
+        raise MissingError(
+            f"no set lies in the workspace. Each belongs in its folder:\n{wanted}\n  … ('rainrag sources' lists all "
+            f"{len(known)})",
+            where=raw,
+            hint="rainrag ingest rendered --scenes 40 works without any download; or name a folder: "
+            "rainrag ingest folder --root DIR",
+        )
+    reports = []
+    for name in here:
+        source = sources.get(name)
+        if dry_run:
+            show_plan(
+                source, raw / name, workspace.place("datasets", name), None, None, source.per_scene, None, as_json
+            )
+            continue
+        try:
+            reports.append(
+                one(source, raw / name, workspace.place("datasets", name), workers, per_scene=source.per_scene)
+            )
+        except RainRAGError as e:  # the other sets go on; the reader sees which one did not
+            console.say(f"[red]{name}: {e}[/]")
+    from rainrag.cli.ingest import show
+
+    if as_json:
+        console.emit([r.to_dict() for r in reports])
+    else:
+        for r in reports:
+            show(r, False)
+    if not dry_run and len(reports) < len(here):
+        raise typer.Exit(3)
+
+
+def render(
+    root: Path,
+    scenes: int | None,
+    backgrounds: Path | None,
+    seed: int,
+    faults: bool,
+    workers: int | None,
+    dry_run: bool,
+) -> None:
+    """Write rendered rain below ``root``, which is then ingested like any set.
+
+    Raises:
+        UsageError: when no number of scenes is given and nothing was rendered before.
+    """
+    if scenes is None:
+        if root.is_dir():
+            return
+        raise UsageError("how many scenes?", hint="rainrag ingest rendered --scenes 40")
+    if dry_run:
+        typer.echo(f"would render {scenes} scenes below {root}")
+        raise typer.Exit
+    from rainrag.render import generate
+
+    with console.progress("render", scenes) as advance:
+        generate.write(root, scenes, backgrounds, seed, faults=faults, workers=workers, progress=advance)
