@@ -89,6 +89,8 @@ class Entry:
     gt: str | None
     shard: str | None = None
     group: int = 0
+    night: bool | None = None
+    drop: bool | None = None
 
 
 @dataclass
@@ -127,7 +129,7 @@ class Inspect:
         clean = None if gt is None else images.decode(gt, entry.gt or "").rgb
         reason, detail = None, ""
         if clean is not None and self.gates:
-            finding = gate.check(rainy, clean)
+            finding = gate.check(rainy, clean, entry.night, entry.drop)
             reason, detail = finding.reason, finding.detail
         shown = rainy if clean is None else clean
         return Item(
@@ -190,11 +192,12 @@ def _dataset_entries(data: Path) -> list[Shard]:
     for path in dataset.shards(data):
         file = pq.ParquetFile(path)
         for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, columns=["key", "split", "scene", "gt_sha256"]).to_pylist()
+            rows = file.read_row_group(group, columns=["key", "split", "scene", "gt_sha256", "night", "drop"]).to_pylist()
             part = [
                 Entry(
-                    r["key"], r["split"], r["scene"], r["key"], r["key"] if r["gt_sha256"] else None, str(path), group
-                )
+                    r["key"], r["split"], r["scene"], r["key"], r["key"] if r["gt_sha256"] else None, str(path), group,
+                    r["night"], r["drop"],
+                )  # fmt: skip
                 for r in rows
             ]
             found.append(Shard(f"{fingerprint(str(path))}-{group:05d}", tuple(part)))
@@ -276,8 +279,8 @@ def groups(n: int, links: Iterable[tuple[int, int]]) -> list[list[int]]:
 def duplicates(items: Sequence[Item]) -> list[list[str]]:
     """Groups of keys that show the same picture.
 
-    For pairs: the same clean side under different scene names (versions of one scene are meant to share it), or the same
-    rainy file twice. For photographs: the same picture.
+    For pairs: the same clean side under different scene names (versions of one scene are meant to share it), or the
+    same rainy file twice. For photographs: the same picture.
     """
     links = [(i, j) for i, j, _ in near_pairs(items) if items[i].scene is None or items[i].scene != items[j].scene]
     by_lq: dict[str, list[int]] = {}
