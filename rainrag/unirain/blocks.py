@@ -1,0 +1,114 @@
+"""Building blocks of the Restormer family (Zamir et al., CVPR 2022), written for speed where it is exact.
+
+Feature maps are (B, C, H, W). Everything works in NCHW and in channels_last memory.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LayerNorm2d(nn.Module):
+    """Layer normalisation over the channels of each pixel, with weight and bias (eps 1e-5, biased variance).
+
+    In channels_last memory it is the fused kernel on a view; in NCHW it is computed in place of the usual two copies.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        if x.is_contiguous(memory_format=torch.channels_last):
+            y = F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],), self.weight, self.bias, self.eps)
+            return y.permute(0, 3, 1, 2)
+        # torch.var_mean over dim 1 is several times slower than two plain means on CPU.
+        d = x - x.mean(1, keepdim=True)
+        scale = torch.rsqrt(d.square().mean(1, keepdim=True) + self.eps)
+        w, b = self.weight[:, None, None], self.bias[:, None, None]
+        return d * scale * w + b
+
+
+def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
+    """Transposed (channel) attention of MDTA: softmax(cos(q, k) * temperature) v.
+
+    The cosine comes from dividing the small (c x c) product by the norms, so no normalised copies of q and k are
+    written; that equals normalising them first.
+
+    Args:
+        q, k, v: (B, heads, c, H*W).
+        temperature: (heads, 1, 1).
+
+    Returns:
+        (B, heads, c, H*W).
+    """
+    qn = q.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    kn = k.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    logits = (q @ k.transpose(-2, -1)) / (qn * kn.transpose(-2, -1))
+    out: Tensor = (logits * temperature).softmax(dim=-1) @ v
+    return out
+
+
+class MDTA(nn.Module):
+    """Multi-Dconv head transposed attention (Restormer, section 3.1).
+
+    Args:
+        channels: input and output channels.
+        heads: attention heads; divides ``rank``.
+        bias: of all convolutions.
+        rank: channels in which attention is computed; None for ``channels``.
+    """
+
+    def __init__(self, channels: int, heads: int, bias: bool = False, rank: int | None = None) -> None:
+        super().__init__()
+        inner = rank or channels
+        self.heads = heads
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.qkv = nn.Conv2d(channels, inner * 3, 1, bias=bias)
+        self.qkv_dwconv = nn.Conv2d(inner * 3, inner * 3, 3, padding=1, groups=inner * 3, bias=bias)
+        self.project_out = nn.Conv2d(inner, channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        b, _, h, w = x.shape
+        q, k, v = self.qkv_dwconv(self.qkv(x)).reshape(b, 3, self.heads, -1, h * w).unbind(1)
+        mixed: Tensor = self.project_out(channel_attention(q, k, v, self.temperature).reshape(b, -1, h, w))
+        return mixed
+
+
+class GDFN(nn.Module):
+    """Gated-Dconv feed-forward network (Restormer, section 3.2): gelu(a) * b between two 1x1 convolutions.
+
+    Args:
+        channels: input and output channels.
+        expansion: hidden channels are ``int(channels * expansion)``.
+        bias: of all convolutions.
+    """
+
+    def __init__(self, channels: int, expansion: float, bias: bool = False) -> None:
+        super().__init__()
+        hidden = int(channels * expansion)
+        self.project_in = nn.Conv2d(channels, hidden * 2, 1, bias=bias)
+        self.dwconv = nn.Conv2d(hidden * 2, hidden * 2, 3, padding=1, groups=hidden * 2, bias=bias)
+        self.project_out = nn.Conv2d(hidden, channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        a, b = self.dwconv(self.project_in(x)).chunk(2, dim=1)
+        y: Tensor = self.project_out(F.gelu(a) * b)
+        return y
+
+
+def downsample(channels: int) -> nn.Sequential:
+    """3x3 convolution to half the channels, then pixel-unshuffle: (C, H, W) -> (2C, H/2, W/2)."""
+    return nn.Sequential(nn.Conv2d(channels, channels // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2))
+
+
+def upsample(channels: int) -> nn.Sequential:
+    """3x3 convolution to twice the channels, then pixel-shuffle: (C, H, W) -> (C/2, 2H, 2W)."""
+    return nn.Sequential(nn.Conv2d(channels, channels * 2, 3, padding=1, bias=False), nn.PixelShuffle(2))
