@@ -37,6 +37,14 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Retrieved:
+    """What the cascade found for a query: S(q), best first, and the keys of C2(q), nearest first."""
+
+    matches: tuple[Match, ...]
+    neighbours: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Query:
     """A query triplet and what tells its own copies in the store."""
 
@@ -50,49 +58,49 @@ class Query:
 
 
 # ---------------------------------------------------------------- the cascade
-def retrieve(queries: Sequence[Query], refs: References, sizes: Sizes) -> list[list[Match]]:
-    """The retrieved set S(q) of each query, best first.
+def retrieve(queries: Sequence[Query], refs: References, sizes: Sizes, structural: bool = True) -> list[Retrieved]:
+    """The retrieved sets of each query.
 
     A query's own image (equal bytes), its near-duplicates and its scene are left out. Sizes are clamped to the store's.
 
     Args:
         queries: any number; matrices are made in batches.
+        structural: do the third stage; without it only C2(q) is filled.
     """
-    if not len(refs) or not queries:
-        return [[] for _ in queries]
-    out: list[list[Match]] = []
+    if not len(refs):
+        return [Retrieved((), ()) for _ in queries]
+    out: list[Retrieved] = []
     for at in range(0, len(queries), 256):
-        part = queries[at : at + 256]
-        out += _batch(part, refs, sizes)
+        out += _batch(queries[at : at + 256], refs, sizes, structural)
     return out
 
 
-def _batch(queries: Sequence[Query], refs: References, sizes: Sizes) -> list[list[Match]]:
-    texts = np.stack([q.text for q in queries])
+def _batch(queries: Sequence[Query], refs: References, sizes: Sizes, structural: bool) -> list[Retrieved]:
     hidden = _hidden(queries, refs)
-    rows = _first(texts, refs, sizes.k1, hidden)
+    rows = _first(np.stack([q.text for q in queries]), refs, sizes.k1, hidden)
     features = np.stack([q.feature for q in queries])
     features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-8)
-    found: list[list[Match]] = []
+    found = []
     for i, q in enumerate(queries):
         c1 = rows[i]
-        if not len(c1):
-            found.append([])
-            continue
         visual = refs.features[c1] @ features[i]
         order = np.lexsort((c1, -visual))[: sizes.k2]
         c2, looks = c1[order], visual[order]
-        mine = local(q.structure)
-        structural = np.array([ssim(mine, refs.stats(int(r))) for r in c2])
-        best = np.lexsort((c2, -structural))[: sizes.k3]
-        far = np.sqrt(np.maximum(0, ((refs.texts[c2[best]] - q.text) ** 2).sum(1)))
-        found.append(
-            [
-                Match(refs.keys[int(c2[b])], float(far[n]), float(looks[b]), float(structural[b]), n)
-                for n, b in enumerate(best)
-            ]
-        )
+        matches = _last(q, refs, c2, looks, sizes.k3) if structural else ()
+        found.append(Retrieved(matches, tuple(refs.keys[int(r)] for r in c2)))
     return found
+
+
+def _last(q: Query, refs: References, c2: Any, looks: Any, k3: int) -> tuple[Match, ...]:
+    """S(q) from C2(q) by SSIM (eq. 3), with the scores of all stages."""
+    mine = local(q.structure)
+    structural = np.array([ssim(mine, refs.stats(int(r))) for r in c2])
+    best = np.lexsort((c2, -structural))[:k3]
+    far = np.sqrt(np.maximum(0, ((refs.texts[c2[best]] - q.text) ** 2).sum(1)))
+    return tuple(
+        Match(refs.keys[int(c2[b])], float(far[n]), float(looks[b]), float(structural[b]), n)
+        for n, b in enumerate(best)
+    )
 
 
 def _hidden(queries: Sequence[Query], refs: References) -> Any:

@@ -261,11 +261,13 @@ class Question:
     Args:
         query: the rainy image.
         references: the retrieved set S(q), best first; empty for judging the query alone.
+        neighbours: keys of C2(q), the cascade's second stage, for voters that compare with a neighbourhood.
         stratum: group that a statistical voter is calibrated in (day or night, streak or drop).
     """
 
     query: Shown
     references: tuple[Shown, ...]
+    neighbours: tuple[str, ...] = ()
     stratum: str = ""
 
 

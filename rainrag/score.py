@@ -282,6 +282,6 @@ def explain(
         value = total / len(pairs)
         found.append(Explanation(p.name, metric, value, value - number, p.signature(metric), metrics.ABOUT[p.name]))
     unique: dict[tuple[str, float], Explanation] = {}
-    for e in found:
-        unique.setdefault((e.signature, round(e.value, 6)), e)
-    return sorted(unique.values(), key=lambda e: abs(e.gap))
+    for way in found:
+        unique.setdefault((way.signature, round(way.value, 6)), way)
+    return sorted(unique.values(), key=lambda way: abs(way.gap))

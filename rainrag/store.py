@@ -1,0 +1,408 @@
+"""The reference store D_r: real rainy photographs as relation triplets (paper, section 3.1).
+
+Parquet is the truth: one row a photograph, with its caption, vectors, what the voters measure, its structure and its
+prototype. Chroma is an index that ``rebuild`` makes from it, written by one process under a lock. Which encoders made
+the vectors is the store's identity; queries made otherwise are refused. ``rainrag.stock`` fills a store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rainrag import audit, images, workspace
+from rainrag.encoders.triplet import STRUCTURE, Triplets
+from rainrag.errors import InputError, IntegrityError, MissingError
+from rainrag.files import atomic, fingerprint, lock, natural, read_json, sha256_bytes, write_json
+from rainrag.images import F32
+from rainrag.matrices import References
+
+VERSION = 1
+PROTOTYPE = 1024  # longer side up to which a photograph's own bytes are kept; larger ones are shrunk for the voters
+COLLECTION = "references"
+INDEX_FROM = 2000  # below this many references no index is measured: exact search takes microseconds
+
+#: Why a photograph is not among the references.
+REASONS = {
+    **images.REASONS,
+    "near-duplicate": "shows the same picture as another reference",
+    "graphic": "has too few colours for a photograph",
+    "too-small": "has less than 96 pixels a side",
+    "removed": "taken out by 'rainrag store remove'",
+}
+FLAGS = {
+    "few-colours": "has few colours for a photograph: perhaps a graphic, or fog",
+    "no-rain-seen": "neither streaks nor drops were measured",
+}
+
+
+# ---------------------------------------------------------------- the store
+@dataclass(frozen=True)
+class LeftOut:
+    """A photograph that is no reference, with its reason."""
+
+    key: str
+    reason: str
+    detail: str
+
+
+@dataclass
+class Store:
+    """A reference store on disk.
+
+    Args:
+        path: its folder.
+        server: address of a Chroma server for the index; None keeps the index in the folder.
+    """
+
+    path: Path
+    server: str | None = None
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    # ------------------------------------------------ opening
+    @classmethod
+    def open(cls, where: str | Path) -> Store:
+        """Open a store by folder, or by the address of its Chroma server.
+
+        Raises:
+            MissingError: when there is none.
+        """
+        path, server = locate(where)
+        if not (path / "store.json").exists():
+            raise MissingError(
+                "no reference store here", where=path, hint=f"rainrag store build PHOTOGRAPHS --store {where}"
+            )
+        manifest = read_json(path / "store.json")
+        return cls(path, server or manifest.get("server"), manifest)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity: encoders and content."""
+        return str(self.manifest["fingerprint"])
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the references, sorted."""
+        return list(self.manifest["keys"])
+
+    def triplets(self) -> Triplets:
+        """The encoders that made this store, for its queries.
+
+        Raises:
+            IntegrityError: when today's encoders are not those that made it.
+        """
+        made = Triplets(**self.manifest["encoders"])
+        made.refine = tuple(made.refine)
+        self.check(made.identity())
+        return made
+
+    def check(self, identity: dict[str, Any]) -> None:
+        """Refuse vectors of other encoders.
+
+        Raises:
+            IntegrityError: naming what differs.
+        """
+        mine = self.manifest["identity"]
+        if identity != mine:
+            differs = [k for k in sorted({*mine, *identity}) if mine.get(k) != identity.get(k)]
+            raise IntegrityError(
+                f"the store's vectors were made by other encoders: {', '.join(differs)} differ",
+                where=self.path,
+                hint="build a new store with these encoders; vectors of two encoders cannot be compared",
+            )
+
+    # ------------------------------------------------ reading
+    def rows(self, columns: list[str] | None = None) -> list[dict[str, Any]]:
+        """Rows of the references, in key order."""
+        import pyarrow.parquet as pq
+
+        keep = set(self.keys)
+        names = None if columns is None else list(dict.fromkeys(["key", *columns]))
+        found: dict[str, dict[str, Any]] = {}
+        for part in sorted((self.path / "triplets").glob("*.parquet")):
+            file = pq.ParquetFile(part)
+            if file.metadata.num_rows == 0:
+                continue
+            for batch in file.iter_batches(batch_size=256, columns=names):
+                found.update({r["key"]: r for r in batch.to_pylist() if r["key"] in keep})
+        missing = keep - set(found)
+        if missing:
+            raise IntegrityError(
+                f"{len(missing)} references have no row, e.g. {min(missing)}",
+                where=self.path,
+                hint="rainrag store verify",
+            )
+        return [found[k] for k in self.keys]
+
+    def references(self, search: str | None = None) -> References:
+        """Matrices for the cascade.
+
+        Args:
+            search: ``exact`` or ``index`` for stage 1; None as was measured when the index was built.
+        """
+        rows = self.rows(["sha256", "phash", "text", "feature"])
+        use = search or self.manifest.get("search", {}).get("use", "exact")
+        return References(
+            [r["key"] for r in rows],
+            [r["sha256"] for r in rows],
+            [r["phash"] for r in rows],
+            np.array([r["text"] for r in rows], np.float32),
+            np.array([r["feature"] for r in rows], np.float32),
+            self._structures(),
+            scenes=[self.manifest["scenes"].get(r["key"], r["key"]) for r in rows],
+            search=self._index_search([r["key"] for r in rows]) if use == "index" else None,
+        )
+
+    def signals(self) -> dict[str, F32]:
+        """What the statistical voters measure, name -> (N, D), rows in key order."""
+        import pyarrow.parquet as pq
+
+        first = next(p for p in sorted((self.path / "triplets").glob("*.parquet")) if pq.read_metadata(p).num_rows)
+        names = [n for n in pq.read_schema(first).names if n.startswith("signal_")]
+        rows = self.rows(names)
+        return {n.removeprefix("signal_"): np.array([r[n] for r in rows], np.float32) for n in names}
+
+    def _structures(self) -> Any:
+        """(N, 256, 256) uint8, memory-mapped from a file made once from the parquet."""
+        path = self.path / f".structures-{self.fingerprint}.u8"
+        n = len(self.keys)
+        if not path.exists() or path.stat().st_size != n * STRUCTURE**2:
+            for old in self.path.glob(".structures-*.u8"):
+                old.unlink()
+            with atomic(path) as tmp, open(tmp, "wb") as f:
+                for r in self.rows(["structure"]):
+                    f.write(r["structure"])
+        if n == 0:
+            return np.zeros((0, STRUCTURE, STRUCTURE), np.uint8)
+        return np.memmap(path, np.uint8, "r", shape=(n, STRUCTURE, STRUCTURE))
+
+    # ------------------------------------------------ Chroma
+    def client(self) -> Any:
+        """A Chroma client: the server's, or one of the folder.
+
+        Raises:
+            MissingError: when the server does not answer.
+        """
+        import chromadb
+        from chromadb.config import Settings
+
+        quiet = Settings(anonymized_telemetry=False)
+        if not self.server:
+            return chromadb.PersistentClient(str(self.path / "chroma"), settings=quiet)
+        from urllib.parse import urlparse
+
+        at = urlparse(self.server)
+        try:
+            made = chromadb.HttpClient(
+                host=at.hostname or "", port=at.port or 8000, ssl=at.scheme == "https", settings=quiet
+            )
+            made.heartbeat()
+        except Exception as e:  # chromadb wraps connection errors in ValueError and others
+            raise MissingError(
+                f"the Chroma server does not answer: {e}", where=self.server, hint="chroma run --port 8000"
+            ) from e
+        return made
+
+    def _collection_name(self) -> str:
+        return f"{COLLECTION}-{fingerprint(str(self.path.resolve()))[:8]}" if self.server else COLLECTION
+
+    def collection(self) -> Any:
+        """The collection of this store.
+
+        Raises:
+            IntegrityError: when it is missing or belongs to another state of the store.
+        """
+        try:
+            found = self.client().get_collection(self._collection_name(), embedding_function=None)
+        except MissingError:
+            raise
+        except Exception as e:  # chromadb has one error for each client kind
+            raise IntegrityError(f"the index is missing: {e}", where=self.path, hint="rainrag store rebuild") from e
+        if (found.metadata or {}).get("fingerprint") != self.fingerprint:
+            raise IntegrityError(
+                "the index is of another state of the store", where=self.path, hint="rainrag store rebuild"
+            )
+        return found
+
+    def rebuild(self, progress: Callable[[int], None] | None = None) -> None:
+        """Make the index anew from the parquet, in batches, by one writer."""
+        with lock(self.path / ".lock"):
+            client = self.client()
+            name = self._collection_name()
+            if name in [c.name for c in client.list_collections()]:
+                client.delete_collection(name)
+            made = client.create_collection(
+                name,
+                metadata={"fingerprint": self.fingerprint},
+                configuration={"hnsw": {"space": "l2", "ef_construction": 200, "max_neighbors": 32, "ef_search": 400}},
+                embedding_function=None,
+            )
+            rows = self.rows(["sha256", "licence", "stratum", "caption", "text"])
+            step = min(2000, client.get_max_batch_size())
+            for at in range(0, len(rows), step):
+                part = rows[at : at + step]
+                made.add(
+                    ids=[r["key"] for r in part],
+                    embeddings=[r["text"] for r in part],
+                    documents=[r["caption"] for r in part],
+                    metadatas=[{k: r[k] for k in ("sha256", "licence", "stratum")} for r in part],
+                )
+                if progress:
+                    progress(len(part))
+            self.manifest["search"] = self._measure_search()
+            write_json(self.path / "store.json", self.manifest)
+
+    def _index_search(self, keys: list[str]) -> Callable[[F32, int], Any]:
+        collection = self.collection()
+        row = {k: i for i, k in enumerate(keys)}
+
+        def search(texts: F32, k: int) -> Any:
+            found = collection.query(
+                query_embeddings=texts.tolist(), n_results=min(k, len(keys)), include=["distances"]
+            )
+            return [
+                [row[i] for _, i in sorted(zip(d, ids, strict=True), key=lambda x: (x[0], row[x[1]]))]
+                for ids, d in zip(found["ids"], found["distances"], strict=True)
+            ]
+
+        return search
+
+    def _measure_search(self, k: int = 100, sample: int = 128) -> dict[str, Any]:
+        """Exact search against the index: recall and which to use. Small stores are searched exactly, unmeasured."""
+        n = len(self.keys)
+        if n < INDEX_FROM:
+            return {"use": "exact", "references": n, "why": f"fewer than {INDEX_FROM} references"}
+        refs = self.references("exact")
+        queries = refs.texts[np.linspace(0, n - 1, sample).astype(int)] + 0.02 * np.random.default_rng(
+            0
+        ).standard_normal((sample, refs.texts.shape[1])).astype(np.float32)
+        queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+        k = min(k, n)
+        started = time.perf_counter()
+        exact = np.argsort(-(queries @ refs.texts.T), axis=1, kind="stable")[:, :k]
+        middle = time.perf_counter()
+        index = self._index_search(refs.keys)(queries, k)
+        ended = time.perf_counter()
+        recall = float(np.mean([len(set(a) & set(b)) / k for a, b in zip(exact.tolist(), index, strict=True)]))
+        exact_ms, index_ms = (middle - started) / sample * 1e3, (ended - middle) / sample * 1e3
+        with open(self.path / "timings.log", "a") as f:
+            f.write(f"search\t{n} references\texact {exact_ms:.3f} ms\tindex {index_ms:.3f} ms a query\n")
+        use = "index" if index_ms < exact_ms and recall >= 0.99 else "exact"
+        return {"use": use, "references": n, "recall": round(recall, 4), "k": k, "queries": sample}
+
+    # ------------------------------------------------ changing
+    def remove(self, keys: Sequence[str]) -> None:
+        """Take references out (their rows stay, marked).
+
+        Raises:
+            InputError: for keys that are no references.
+        """
+        unknown = sorted(set(keys) - set(self.keys))
+        if unknown:
+            raise InputError(
+                f"no such references: {', '.join(unknown[:5])}", where=self.path, hint="rainrag store info --keys"
+            )
+        with lock(self.path / ".lock"):
+            write_json(self.path / "removed.json", sorted({*self._removed(), *keys}))
+            self.settle()
+        self.rebuild()
+
+    def _removed(self) -> list[str]:
+        path = self.path / "removed.json"
+        return read_json(path) if path.exists() else []
+
+    def settle(self) -> None:
+        """Decide which rows are references, write the manifest; the index is stale until ``rebuild``."""
+        rows = _all_rows(self.path, ["sha256", "phash", "graphic", "flags", "stratum"])
+        left = [LeftOut(**b) for b in read_json(self.path / "bad.json")] if (self.path / "bad.json").exists() else []
+        removed = set(self._removed())
+        kept, out = choose(rows, removed)
+        left = sorted([*left, *out], key=lambda x: natural(x.key))
+        flags = {r["key"]: r["flags"] for r in rows if r["flags"] and r["key"] in set(kept)}
+        content = [[r["key"], r["sha256"]] for r in rows if r["key"] in set(kept)]
+        items = [audit.Item(r["key"], None, None, r["sha256"], r["phash"], r["sha256"], False) for r in rows]
+        scenes = {k: clip[0] for clip in audit.clips(items) for k in clip}
+        self.manifest.update(
+            keys=kept,
+            scenes={k: scenes[k] for k in kept if k in scenes},
+            flags=flags,
+            left_out=[asdict(x) for x in left],
+            strata=count(r["stratum"] for r in rows if r["key"] in set(kept)),
+            fingerprint=fingerprint([VERSION, self.manifest["identity"], sorted(content)]),
+        )
+        write_json(self.path / "store.json", self.manifest)
+
+    # ------------------------------------------------ checking
+    def verify(self) -> list[str]:
+        """What is wrong with the store: rows, prototypes, index. Empty when all is well."""
+        problems = []
+        rows = self.rows(["sha256", "phash", "text", "image", "width", "height"])
+        for r in rows:
+            data = r["image"]["bytes"]
+            if max(r["width"], r["height"]) <= PROTOTYPE and sha256_bytes(data) != r["sha256"]:
+                problems.append(f"{r['key']}: the prototype's sha256 differs")
+            elif images.phash(images.decode(data).rgb) == "" and r["phash"]:
+                problems.append(f"{r['key']}: the prototype shows nothing")
+        try:
+            collection = self.collection()
+        except (IntegrityError, MissingError) as e:
+            return [*problems, e.what]
+        if collection.count() != len(rows):
+            problems.append(f"the index holds {collection.count()} of {len(rows)} references")
+        else:
+            got = collection.get(ids=[r["key"] for r in rows], include=["embeddings"])
+            at = dict(zip(got["ids"], got["embeddings"], strict=True))
+            wrong = [r["key"] for r in rows if not np.allclose(at[r["key"]], r["text"], atol=1e-6)]
+            problems += [f"{k}: the index holds another vector" for k in wrong]
+        return problems
+
+
+def count(values: Any) -> dict[str, int]:
+    """How often each value occurs, sorted by value."""
+    return dict(sorted(Counter(values).items()))
+
+
+def locate(where: str | Path) -> tuple[Path, str | None]:
+    """Folder and server of a store: an address keeps its parquet in the workspace."""
+    text = str(where)
+    if text.startswith(("http://", "https://")):
+        return workspace.place(
+            "store", text.split("//", 1)[1].strip("/").replace(":", "-").replace("/", "-")
+        ), text.rstrip("/")
+    return Path(where), None
+
+
+def _all_rows(path: Path, columns: list[str]) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    found: list[dict[str, Any]] = []
+    for part in sorted((path / "triplets").glob("*.parquet")):
+        if pq.read_metadata(part).num_rows:
+            found += pq.read_table(part, columns=["key", *columns]).to_pylist()
+    return sorted(found, key=lambda r: natural(r["key"]))
+
+
+def choose(rows: list[dict[str, Any]], removed: set[str]) -> tuple[list[str], list[LeftOut]]:
+    """Which rows are references: no graphics, one of each picture (the first by key), none that was removed."""
+    out = []
+    alive = []
+    for r in rows:
+        if r["key"] in removed:
+            out.append(LeftOut(r["key"], "removed", REASONS["removed"]))
+        elif r["graphic"]:
+            out.append(LeftOut(r["key"], "graphic", REASONS["graphic"]))
+        else:
+            alive.append(r)
+    items = [audit.Item(r["key"], None, None, r["sha256"], r["phash"], r["sha256"], False) for r in alive]
+    twin: dict[int, int] = {}
+    for i, j, _ in audit.near_pairs(items):
+        if i not in twin:
+            twin.setdefault(j, i)
+    out += [LeftOut(items[j].key, "near-duplicate", f"of {items[i].key}") for j, i in twin.items()]
+    return [x.key for j, x in enumerate(items) if j not in twin], out
