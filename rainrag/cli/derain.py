@@ -1,0 +1,180 @@
+"""``rainrag derain``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rainrag.cli import console
+from rainrag.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from rainrag.restore import Done, Failed, Job, Model, Restorer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("derain")(derain)
+
+
+def derain(
+    inputs: Annotated[
+        list[str], typer.Argument(help="Files, folders (with all below), or quoted patterns 'rain/**/*.jpg'.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results; inputs are never overwritten.")] = Path("derained"),
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Shipped set (tiny), folder, .safetensors file or Hub repository; a baseline's weights file."
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="unirain, or a network of 'rainrag models' (needs a checkout).")
+    ] = "unirain",
+    tile: Annotated[str, typer.Option(help="auto, full, 256, or 256,32 for tiles that overlap by 32.")] = "auto",
+    compare: Annotated[bool, typer.Option("--compare", help="Before/after sheets and a page with a slider.")] = False,
+    device: Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda, cuda:1.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Memory layout; often faster on a GPU.")
+    ] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="torch.compile; for many images of one size.")] = False,
+    batch: Annotated[int | None, typer.Option(min=1, help="Tiles or images at once; 4 on a GPU, 1 on a CPU.")] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="--tile auto takes images up to this size whole on a CPU; 500000.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results anew that are there already.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Take the rain out of photographs: same format, size, bit depth, alpha and metadata as the originals.
+
+    Exit code 0 when all are done, 3 when any could not be (the others are done all the same).
+    """
+    from rainrag import restore
+    from rainrag.restore.compare import Comparison
+
+    todo = restore.jobs(inputs, out)
+    found = restore.find(model, weights)
+    settings = {} if max_pixels is None else {"max_pixels": max_pixels}
+    engine = restore.Restorer(
+        found.network, found.contract, device=device, precision=precision,
+        channels_last=channels_last, compile=compiled, batch=batch, **settings,
+    )  # fmt: skip
+    fresh = [j for j in todo if overwrite or not j.target.exists()]
+    also = Comparison(out) if compare else None
+    answers: list[Done | Failed] = []
+    with console.progress("derain", len(fresh)) as advance:
+        for answer in restore.restore_files(engine, fresh, tile, also):
+            answers.append(answer)
+            advance(1)
+    page = also.page("Before and after") if also else None
+    failed = [a for a in answers if isinstance(a, restore.Failed)]
+    report = _report(found, engine, out, answers, len(todo) - len(fresh), page)
+    if as_json:
+        console.emit(report)
+    else:
+        _show(report, tile, todo)
+    if failed:
+        raise typer.Exit(3)
+
+
+def _report(
+    model: Model, engine: Restorer, out: Path, answers: Sequence[Done | Failed], skipped: int, page: Path | None
+) -> dict[str, Any]:
+    from rainrag.restore import Done, Failed
+
+    done = [a for a in answers if isinstance(a, Done)]
+    return {
+        "out": str(out),
+        "model": model.name,
+        "weights": model.weights,
+        "device": str(engine.device),
+        "precision": engine.precision,
+        "n": len(done),
+        "skipped": skipped,
+        "compare": None if page is None else str(page),
+        "images": [
+            {
+                "input": str(a.job.source),
+                "output": str(a.job.target),
+                "width": a.width,
+                "height": a.height,
+                "bits": a.bits,
+                "format": a.format,
+                "inference": a.inference,
+                "seconds": round(a.seconds, 4),
+                "notes": list(a.notes),
+            }
+            for a in done
+        ],
+        "failed": [
+            {"input": str(a.job.source), "reason": a.reason, "detail": a.detail, "hint": a.hint}
+            for a in answers
+            if isinstance(a, Failed)
+        ],
+    }
+
+
+def _show(report: dict[str, Any], tile: str, todo: Sequence[Job]) -> None:
+    from rich.markup import escape
+
+    for image in report["images"]:
+        console.detail(
+            f"{image['output']}: {image['width']} x {image['height']}, {image['inference']}, {image['seconds']} s"
+        )
+        odd = [n for n in image["notes"] if n.startswith(("palette", "cmyk", "frames", "icc-dropped", "reduced"))]
+        if odd:
+            console.say(f"[yellow]note[/] {escape(image['input'])}: {escape(', '.join(odd))}")
+    for bad in report["failed"]:
+        console.say(f"[red]failed[/] {escape(bad['input'])}: {bad['reason']} ({escape(bad['detail'])})")
+        if bad["hint"]:
+            console.say(f"  [green]way out:[/] {escape(bad['hint'])}")
+    total = sum(i["seconds"] for i in report["images"])
+    console.table(
+        None,
+        ["out", "done", "failed", "there already", "seconds"],
+        [[report["out"], report["n"], len(report["failed"]), report["skipped"], f"{total:.1f}"]],
+    )
+    if report["skipped"]:
+        console.say(f"{report['skipped']} results were there already: --overwrite makes them anew")
+    if report["compare"]:
+        console.say(f"before and after: {escape(report['compare'])}")
+
+
+def baseline(name: str, weights: str | Path | None) -> Model:
+    """A network of a checkout's baselines.
+
+    Args:
+        name: as in ``rainrag models``.
+        weights: its file; the classical methods have none.
+
+    Raises:
+        MissingError: without a checkout, or without weights where the network learned any.
+        UsageError: for an unknown name, or weights for a method that has none.
+        InputError: for weights of another network.
+    """
+    from rainrag.restore import Contract, Model
+
+    try:
+        import baselines
+    except ModuleNotFoundError as e:
+        raise MissingError(
+            f"the network '{name}' is in the repository, not in the installed package",
+            hint="run in a checkout (pip install -e .); 'unirain' works without one",
+        ) from e
+    found = baselines.get(name)
+    contract = Contract.of(found.card)
+    if not found.trainable:
+        if weights is not None:
+            raise UsageError(f"'{name}' has no weights to load", hint="leave --weights out")
+        return Model(name, None, baselines.create(name), contract)
+    if weights is None:
+        baselines.create(name)  # says so where there is nothing public to build
+        raise MissingError(
+            f"'{name}' needs its weights",
+            hint=f"rainrag weights fetch {name}, then --weights FILE; any file of yours works",
+        )
+    return Model(name, str(weights), baselines.load(name, weights), contract)

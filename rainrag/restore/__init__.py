@@ -1,0 +1,33 @@
+"""Any network on any image: padding, tiles with blended seams, precision, memory; files in and out.
+
+``derain(image)`` is the short way. ``Restorer(network, Contract.of(card))`` takes any network; ``restore_files`` takes
+whole folders. See docs/derain.md.
+"""
+
+from __future__ import annotations
+
+from rainrag.restore.contract import Contract, quantise
+from rainrag.restore.files import Done, Failed, restore_files
+from rainrag.restore.models import Model, find
+from rainrag.restore.paths import Job, jobs
+from rainrag.restore.python import derain, restorer
+from rainrag.restore.run import PRECISIONS, Restored, Restorer
+from rainrag.restore.tiles import Tiling
+
+__all__ = [
+    "PRECISIONS",
+    "Contract",
+    "Done",
+    "Failed",
+    "Job",
+    "Model",
+    "Restored",
+    "Restorer",
+    "Tiling",
+    "derain",
+    "find",
+    "jobs",
+    "quantise",
+    "restore_files",
+    "restorer",
+]

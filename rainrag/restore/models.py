@@ -1,0 +1,155 @@
+"""Which network restores: the shipped UniRain, one of your own, one from the Hub, or one of a checkout's baselines."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rainrag import hub
+from rainrag.errors import InputError, MissingError
+from rainrag.files import read_json
+from rainrag.restore.contract import Contract
+
+#: What a UniRain asks for: three halvings of the size.
+UNIRAIN = Contract(multiple=8)
+#: Set of weights in the wheel that is used when none is named.
+SHIPPED = "tiny"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network ready for a Restorer.
+
+    Args:
+        name: of the network.
+        weights: where its weights come from, as shown to the user; None where it has none.
+        network: torch module in evaluation mode.
+        contract: what it takes.
+    """
+
+    name: str
+    weights: str | None
+    network: Any
+    contract: Contract
+
+
+def shipped() -> list[str]:
+    """Names of the sets of weights that came with the package."""
+    root = _shipped_folder("")
+    return sorted(p.name for p in root.iterdir() if (p / "config.json").is_file()) if root.is_dir() else []
+
+
+def _shipped_folder(name: str) -> Path:
+    import rainrag.unirain
+
+    return Path(rainrag.unirain.__file__).parent / "weights" / name
+
+
+def unirain(weights: str | Path | None = None) -> Model:
+    """A UniRain with weights.
+
+    Args:
+        weights: name of a shipped set (None for ``tiny``), a folder with ``config.json`` and ``model.safetensors``, a
+            safetensors file with ``config.json`` beside it, or a Hub repository ``owner/name``, whose revision is
+            recorded at first use and checked after.
+
+    Raises:
+        MissingError: when they are not there.
+        InputError: when they are of another network.
+    """
+    given = str(weights or SHIPPED)
+    path = Path(given)
+    if weights is None or given in shipped():
+        folder = _shipped_folder(given)
+        if not (folder / "config.json").is_file():
+            raise MissingError(
+                f"the weights '{given}' are not in this installation",
+                where=folder,
+                hint="name others with --weights FOLDER, or train: rainrag train --model unirain --data DIR",
+            )
+        return _from_folder(folder, given)
+    if path.is_dir():
+        return _from_folder(path, given)
+    if path.is_file():
+        return _from_file(path)
+    if _HUB_ID.fullmatch(given) and not path.suffix:
+        found = hub.resolve(given)
+        return _loaded(found.path, f"{given}@{found.revision}", **found.kwargs)
+    raise MissingError(
+        "no such weights",
+        where=given,
+        hint=f"a folder, a .safetensors file, owner/name on the Hub, or a shipped set: {', '.join(shipped()) or 'none'}",
+    )
+
+
+def _from_folder(folder: Path, shown: str) -> Model:
+    missing = [n for n in ("config.json", "model.safetensors") if not (folder / n).is_file()]
+    if missing:
+        raise MissingError(
+            f"no {' and no '.join(missing)} in this folder",
+            where=folder,
+            hint="UniRain.save_pretrained writes both; for another network add --model NAME and name its weights file",
+        )
+    return _loaded(str(folder), shown)
+
+
+def _from_file(path: Path) -> Model:
+    config = path.with_name("config.json")
+    if path.suffix != ".safetensors" or not config.is_file():
+        raise InputError(
+            "a UniRain is a .safetensors file with its config.json beside it",
+            where=path,
+            hint="name the folder that UniRain.save_pretrained wrote; for another network add --model NAME",
+        )
+    if path.name == "model.safetensors":
+        return _from_folder(path.parent, str(path))
+    from safetensors.torch import load_file
+
+    from rainrag.unirain.network import UniRain
+
+    with_config = UniRain(**read_json(config))
+    try:
+        with_config.load_state_dict(load_file(path), strict=True)
+    except Exception as e:  # safetensors' and torch's own kinds all mean the same here
+        raise _of_another(path, e) from e
+    return Model("unirain", str(path), with_config.eval(), UNIRAIN)
+
+
+def _loaded(where: str, shown: str, **kwargs: Any) -> Model:
+    from rainrag.unirain.network import UniRain
+
+    try:
+        network = UniRain.from_pretrained(where, strict=True, **kwargs)
+    except Exception as e:  # the Hub's, safetensors' and torch's own kinds all mean the same here
+        raise _of_another(where, e) from e
+    return Model("unirain", shown, network.eval(), UNIRAIN)
+
+
+def _of_another(where: object, e: Exception) -> InputError:
+    first = next((line.strip() for line in str(e).splitlines() if line.strip()), type(e).__name__)
+    return InputError(
+        f"cannot be loaded as UniRain: {first}",
+        where=where,
+        hint="for another network add --model NAME; else fetch again",
+    )
+
+
+def find(model: str | None = None, weights: str | Path | None = None) -> Model:
+    """A network by name.
+
+    Args:
+        model: ``unirain`` (the default), or a baseline's name, which needs a checkout and its weights.
+        weights: see ``unirain``; for a baseline its file.
+
+    Raises:
+        RainRAGError: of the kind that fits, with the way out.
+    """
+    if model is None or model.lower() == "unirain":
+        return unirain(weights)
+    # The one door to a checkout's networks: commands may know them, this room must not.
+    from rainrag.cli.derain import baseline
+
+    return baseline(model, weights)

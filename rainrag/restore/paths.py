@@ -1,0 +1,93 @@
+"""Which files are restored, and where each result goes."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rainrag.errors import MissingError, UsageError
+from rainrag.files import listing, natural
+from rainrag.images import SUFFIXES
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file: where it is, where its result goes, and its name below the folder that all inputs share."""
+
+    source: Path
+    target: Path
+    name: str
+
+
+def jobs(inputs: Sequence[str | Path], out: str | Path) -> list[Job]:
+    """Files, folders (with all below them) and patterns as jobs.
+
+    Each result keeps its path below the deepest folder that all inputs share: one folder's tree is kept as it is, two
+    folders keep their names. Files below ``out`` are never inputs, so that a second run does not take up the first's
+    results.
+
+    Args:
+        inputs: a file that is named is taken whatever its ending; of folders and patterns, image files only.
+        out: folder.
+
+    Raises:
+        MissingError: when an input is not there, a pattern fits nothing, or no images are found.
+        UsageError: when a result would overwrite an input.
+    """
+    place = Path(os.path.abspath(out))
+    found: dict[Path, None] = {}  # in order, each once
+    roots = []
+    for given in map(str, inputs):
+        root, files = _expand(given)
+        roots.append(root)
+        found.update(dict.fromkeys(f for f in files if place not in f.parents))
+    if not found:
+        raise MissingError(
+            f"no images in {', '.join(map(str, inputs))}",
+            hint=f"files that end in {', '.join(SUFFIXES)}, or a folder of them",
+        )
+    shared = Path(os.path.commonpath(roots))
+    made = [Job(f, place / f.relative_to(shared), f.relative_to(shared).as_posix()) for f in found]
+    for job in made:
+        if job.target in found or (job.target.exists() and any(job.target.samefile(f) for f in _same_name(job, found))):
+            raise UsageError(
+                "the result would overwrite an input", where=job.target, hint="choose another folder with --out"
+            )
+    return made
+
+
+def _same_name(job: Job, found: dict[Path, None]) -> list[Path]:
+    """Inputs that a link may make the same file as the target: the job's own, and those of its name."""
+    return [f for f in found if f == job.source or f.name == job.target.name]
+
+
+def _expand(given: str) -> tuple[Path, list[Path]]:
+    """(folder that the results' paths count from, files) of one input."""
+    path = Path(os.path.abspath(given))
+    if path.is_dir():
+        names = sorted((n for n in listing(path) if n.lower().endswith(SUFFIXES)), key=natural)
+        return path, [path / n for n in names]
+    if path.exists():
+        return path.parent, [path]
+    if glob.has_magic(given):
+        names = sorted(glob.glob(given, recursive=True), key=natural)
+        files = [Path(os.path.abspath(n)) for n in names if Path(n).is_file() and n.lower().endswith(SUFFIXES)]
+        if files:
+            return _fixed_part(path), files
+        raise MissingError("no image fits this pattern", where=given, hint="'**' goes through folders; quote patterns")
+    raise MissingError(
+        "no such file or folder", where=given, hint="check the path; patterns such as 'rain/*.jpg' work too"
+    )
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder before a pattern's first wildcard."""
+    fixed = Path(pattern.anchor)
+    for part in pattern.parts[1:-1]:
+        if glob.has_magic(part):
+            break
+        fixed /= part
+    return fixed

@@ -1,0 +1,81 @@
+"""``rainrag.derain(image)``: any picture in memory, and the same type back."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from rainrag.errors import InputError
+from rainrag.imagefile import ORIENTATION, Photo
+from rainrag.restore.contract import quantise
+from rainrag.restore.models import find
+from rainrag.restore.run import Restorer
+
+Picture = TypeVar("Picture")
+
+
+@lru_cache(maxsize=2)
+def restorer(
+    model: str | None = None, weights: str | None = None, device: str = "auto", precision: str = "fp32"
+) -> Restorer:
+    """A restorer by name, kept for the next call. See ``rainrag.restore.models.find``."""
+    found = find(model, weights)
+    return Restorer(found.network, found.contract, device=device, precision=precision)
+
+
+def derain(
+    image: Picture,
+    weights: str | Path | None = None,
+    model: str | Restorer | None = None,
+    device: str = "auto",
+    tile: str = "auto",
+) -> Picture:
+    """Take the rain out of a picture.
+
+    Args:
+        image: (H, W, 3) array, uint8, uint16 or float in [0, 1], RGB; or a PIL image (8 bits a channel). A PIL image is
+            restored upright where its EXIF says how it lies; alpha, grey and ``info`` stay as they are.
+        weights: None for the shipped ones; a folder, file or Hub repository of a UniRain; a baseline's weights file.
+        model: None for UniRain, a baseline's name (needs a checkout), or a Restorer of your own.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``; a Restorer has its own.
+        tile: ``auto``, ``full``, ``256`` or ``256,32``.
+
+    Returns:
+        The same type, size and range.
+
+    Raises:
+        InputError: for other shapes and types.
+        MissingError: when weights are not there.
+    """
+    engine = (
+        model if isinstance(model, Restorer) else restorer(model, None if weights is None else str(weights), device)
+    )
+    if isinstance(image, Image.Image):
+        return _pil(engine, image, tile)  # type: ignore[return-value]
+    if not isinstance(image, np.ndarray) or (image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != "f"):
+        kind = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(
+            f"cannot derain {kind}", hint="give a PIL image, or (H, W, 3) uint8, uint16 or float in [0, 1]"
+        )
+    return quantise(engine.restore(image, tile), image.dtype)  # type: ignore[return-value]
+
+
+def _pil(engine: Restorer, image: Image.Image, tile: str) -> Image.Image:
+    """A PIL image of mode RGB, RGBA, L or LA comes back as such; others as RGB, or RGBA where they have transparency."""
+    if image.mode.startswith(("I", "F")):
+        raise InputError(
+            f"a PIL image of mode {image.mode}", hint="give its values as a (H, W, 3) uint16 or float array"
+        )
+    clear = "A" in image.mode or "transparency" in image.info
+    upright = ImageOps.exif_transpose(image)
+    alpha = np.asarray(upright.convert("RGBA").getchannel("A")) if clear else None
+    orientation = int(image.getexif().get(ORIENTATION, 1) or 1)
+    photo = Photo(np.asarray(upright.convert("RGB")), alpha, image.mode in ("L", "LA", "1"), orientation, "")
+    pixels = photo.channels(quantise(engine.restore(photo.rgb, tile)))
+    out = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    out.info = {k: v for k, v in image.info.items() if k != "transparency"}
+    return out
