@@ -42,10 +42,16 @@ class Stage(Protocol):
 
 @dataclass(frozen=True)
 class Shard:
-    """A piece of work: a name that sorts, and its rows."""
+    """A piece of work: a name that sorts, its rows, and how many items they count as (None: as many as rows)."""
 
     name: str
     rows: tuple[Any, ...]
+    count: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Items for progress and logs."""
+        return len(self.rows) if self.count is None else self.count
 
 
 class Engine(Protocol):
@@ -128,10 +134,10 @@ class Job:
             wanted.append(shard.name)
             if shard.name in finished:
                 if progress:
-                    progress(shard.name, len(shard.rows))
+                    progress(shard.name, shard.size)
             else:
                 todo.append(shard)
-        sizes = {s.name: len(s.rows) for s in todo}
+        sizes = {s.name: s.size for s in todo}
         started = time.perf_counter()
         with contextlib.closing(engine.map(self.stage, todo, self.out)) as results:
             for name, record, seconds in results:

@@ -140,6 +140,29 @@ class Store:
             )
         return [found[k] for k in self.keys]
 
+    def some(self, keys: set[str], columns: list[str]) -> dict[str, dict[str, Any]]:
+        """Rows of some references by key.
+
+        Raises:
+            IntegrityError: for keys that have no row.
+        """
+        import pyarrow.parquet as pq
+
+        found: dict[str, dict[str, Any]] = {}
+        for part in sorted((self.path / "triplets").glob("*.parquet")):
+            if len(found) == len(keys):
+                break
+            own = pq.read_table(part, columns=["key"]).column("key").to_pylist()
+            at = [i for i, k in enumerate(own) if k in keys]
+            if at:
+                table = pq.read_table(part, columns=list(dict.fromkeys(["key", *columns]))).take(at)
+                found.update({r["key"]: r for r in table.to_pylist()})
+        if len(found) != len(keys):
+            raise IntegrityError(
+                f"references are missing: {sorted(keys - set(found))[:3]}", where=self.path, hint="rainrag store verify"
+            )
+        return found
+
     def references(self, search: str | None = None) -> References:
         """Matrices for the cascade.
 

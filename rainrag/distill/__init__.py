@@ -1,0 +1,203 @@
+"""Distillation: gate, retrieval and vote over labelled pairs (paper, section 3.1), stage by stage, resumable.
+
+    plan      which rows of which shards; scenes joined across sets by the hash of the clean side
+    examine   both sides decoded once: the gate's reason, the query triplet, its references
+    vote      one voter after another over what is still undecided; one model in memory
+    decide    ballots to verdicts
+
+``rainrag.splits`` turns verdicts into the dataset. Every stage is a ``Job`` below ``work``: shards that are finished
+are never done again, and other settings never reuse them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rainrag import dataset, vote
+from rainrag.cascade import Sizes
+from rainrag.distill.examine import Examine
+from rainrag.distill.plan import Plan, plan
+from rainrag.distill.poll import Poll, ballot_of
+from rainrag.files import natural
+from rainrag.records import Ballot, Tier, Verdict, Voter
+from rainrag.stage import Engine, Job, Shard
+from rainrag.store import Store
+from rainrag.tables import read_table
+
+ABLATIONS = ("vlm-only", "no-retrieval", "no-generation")
+Progress = Callable[[str, int], None]
+
+__all__ = [
+    "ABLATIONS",
+    "Examine",
+    "Outcome",
+    "Plan",
+    "Poll",
+    "Settings",
+    "ballot_of",
+    "ballot_row",
+    "examined_rows",
+    "plan",
+    "run",
+]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a distillation depends on besides data, store and voters.
+
+    Args:
+        sizes: K1, K2, K3.
+        quorum: yes votes needed; None for a strict majority.
+        all_voters: every voter votes on every pair.
+        audit_share: share of pairs on which all vote, for the statistics of agreement.
+        ablate: one of ``ABLATIONS`` or None.
+        seed: of the audit sample, random references and the choice of test scenes.
+        per_scene: at most so many kept pairs a scene in training.
+        quota: at most so many training pairs a subset.
+    """
+
+    sizes: Sizes = field(default_factory=Sizes)
+    quorum: int | None = None
+    all_voters: bool = False
+    audit_share: float = 0.05
+    ablate: str | None = None
+    seed: int = 0
+    per_scene: int | None = None
+    quota: int | None = None
+
+
+@dataclass
+class Outcome:
+    """What a distillation came to.
+
+    Attributes:
+        verdicts: by key, every candidate.
+        ballots: by key, in the order of the voters; skipped ones included.
+        examined: folder of the examined files.
+        details: by key, the gate's detail where it stopped a pair.
+        retrieval: by key, mean visual plus structural score of S(q).
+        asked: voter -> pairs it was asked on.
+    """
+
+    verdicts: dict[str, Verdict]
+    ballots: dict[str, list[Ballot]]
+    examined: Path
+    details: dict[str, str]
+    retrieval: dict[str, float]
+    asked: dict[str, int]
+
+
+def run(
+    planned: Plan,
+    store: Store,
+    voters: Sequence[Voter],
+    settings: Settings,
+    work: Path,
+    engine: Engine,
+    *,
+    vote_engine: Engine | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Examine, vote and decide.
+
+    Args:
+        work: folder for the stages' shards.
+        vote_engine: where voters run; None for ``engine``.
+        cache: folder of ballots by identity, shared between runs.
+        progress: called with (stage, pairs done).
+
+    Raises:
+        UsageError: for an impossible quorum.
+        IntegrityError: when ``work`` belongs to other settings.
+    """
+    need = vote.quorum_of(len(voters), settings.quorum)
+    stage = Examine(str(store.path), store.triplets(), settings.sizes, settings.ablate, settings.seed)
+    shards = planned.shards()
+    Job(stage, work, [s.name for s in shards]).run(shards, engine, _named(progress, "examine"))
+    rows = {s.name: _light(work / f"examined/{s.name}.parquet") for s in shards}
+    gated = {r["key"]: r for part in rows.values() for r in part if r["gate"] is not None}
+    ballots: dict[str, list[Ballot]] = {k: [] for k in planned.rows if k not in gated}
+    asked: dict[str, int] = {}
+    for position, voter in enumerate(voters):
+        poll = Poll(voter, str(store.path), str(work / "examined"), str(cache) if cache else None, position)
+        parts = []
+        for shard in shards:
+            left = [
+                r["key"]
+                for r in rows[shard.name]
+                if r["key"] in ballots and _open(r["key"], ballots[r["key"]], len(voters), need, settings)
+            ]
+            if left:
+                parts.append(Shard(shard.name, (f"{shard.name}.parquet", shard.rows[0], left), len(left)))
+        asked[voter.name] = sum(len(p.rows[2]) for p in parts)
+        Job(poll, work, [[p.name, p.rows[2]] for p in parts]).run(
+            parts, vote_engine or engine, _named(progress, f"vote: {voter.name}")
+        )
+        cast = {
+            b["key"]: ballot_of(b) for p in parts for b in read_table(work / f"ballots/{poll.name}/{p.name}.parquet")
+        }
+        for key, so_far in ballots.items():
+            so_far.append(
+                cast.get(key) or Ballot(key, voter.name, voter.revision, voter.prompt, (), "skipped", None, "")
+            )
+    verdicts = {k: vote.verdict(k, b, need) for k, b in ballots.items()}
+    for key, row in gated.items():
+        reason = "undecodable" if row["gate"] == "undecodable" else f"gate:{row['gate']}"
+        verdicts[key] = Verdict(key, False, (0, 0, 0), 0, reason, Tier.REJECTED)
+    retrieval = {
+        r["key"]: float(np.mean(r["visual"]) + np.mean(r["structural"]))
+        for part in rows.values()
+        for r in part
+        if r["visual"]
+    }
+    if settings.ablate == "no-generation":
+        verdicts = _by_retrieval(planned, verdicts, retrieval)
+    ordered = {k: verdicts[k] for k in planned.rows}
+    return Outcome(ordered, ballots, work / "examined", {k: r["detail"] for k, r in gated.items()}, retrieval, asked)
+
+
+def _open(key: str, so_far: list[Ballot], voters: int, need: int, settings: Settings) -> bool:
+    """Whether a pair still goes to the next voter."""
+    if settings.all_voters or vote.audited(key, settings.audit_share, settings.seed):
+        return True
+    return not vote.decided(so_far, voters, need)
+
+
+def _light(path: Path) -> list[dict[str, Any]]:
+    """What the steps after examining need of a row: no signals."""
+    return read_table(path, ["key", "gate", "detail", "visual", "structural"])
+
+
+def _by_retrieval(planned: Plan, verdicts: dict[str, Verdict], retrieval: dict[str, float]) -> dict[str, Verdict]:
+    """Ablation without generation: of each subset the top of the retrieval scores, as many as the vote keeps."""
+    out = dict(verdicts)
+    for subset in dataset.SUBSETS:
+        keys = [k for k, r in planned.rows.items() if r["subset"] == subset and k in retrieval]
+        keep = sum(verdicts[k].keep for k in keys)
+        best = set(sorted(keys, key=lambda k: (-retrieval[k], natural(k)))[:keep])
+        for k in keys:
+            kept = k in best
+            reason = "top-of-retrieval" if kept else "below-retrieval"
+            out[k] = replace(verdicts[k], keep=kept, reason=reason, tier=Tier.DISTILLED if kept else Tier.REJECTED)
+    return out
+
+
+def _named(progress: Progress | None, stage: str) -> Callable[[str, int], None] | None:
+    if progress is None:
+        return None
+    return lambda _, n: progress(stage, n)
+
+
+def examined_rows(folder: Path, keys: set[str], columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Examined rows of some keys, file by file."""
+    for path in sorted(folder.glob("*.parquet")):
+        for row in read_table(path, columns):
+            if row["key"] in keys:
+                yield row

@@ -1,0 +1,160 @@
+"""Examine: both sides of a pair decoded once, the gate's reason, the query triplet, its retrieved references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rainrag import dataset, gate, images
+from rainrag.cascade import Query, Retrieved, Sizes, retrieve
+from rainrag.encoders.triplet import Triplet, Triplets
+from rainrag.errors import DecodeError
+from rainrag.files import fingerprint
+from rainrag.matrices import References
+from rainrag.stage import Shard
+from rainrag.store import Store
+from rainrag.tables import write_table
+
+VERSION = 1
+
+
+@dataclass
+class Examine:
+    """The stage: gate, triplet and retrieval of the pairs of one row group, each side decoded once."""
+
+    store: str
+    triplets: Triplets
+    sizes: Sizes
+    ablate: str | None = None
+    seed: int = 0
+    name: str = "examine"
+    version: int = VERSION
+    isolated: bool = True  # always in a worker of one thread: float sums must not depend on --workers
+    _refs: References | None = field(default=None, repr=False)
+
+    def settings(self) -> dict[str, Any]:
+        """What changes the output."""
+        return {
+            "store": Store.open(self.store).fingerprint,
+            "triplets": self.triplets.identity(),
+            "sizes": asdict(self.sizes),
+            "gate": [gate.VERSION, asdict(gate.DEFAULT)],
+            "references": "random"
+            if self.ablate == "no-retrieval"
+            else "none"
+            if self.ablate == "vlm-only"
+            else "cascade",
+            "seed": self.seed,
+        }
+
+    def setup(self) -> None:
+        """Load the encoders and the store's matrices."""
+        self.triplets.setup()
+        self._refs = Store.open(self.store).references()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Matrices stay behind when the stage travels."""
+        return {**self.__dict__, "_refs": None}
+
+    def run(self, shard: Shard, out: Path) -> dict[str, Any]:
+        """Examine the pairs of one row group."""
+        (path, group), *wanted = shard.rows
+        cells = read_images(path, group, [w[0] for w in wanted])
+        rows: list[dict[str, Any]] = []
+        queries: list[Query] = []
+        waiting: list[int] = []
+        for key, sha, night, drop in wanted:
+            lq, gt = cells[key]
+            row, triplet, phash = self._look(key, sha, lq, gt, night, drop)
+            rows.append(row)
+            if triplet is not None:
+                waiting.append(len(rows) - 1)
+                queries.append(Query(key, sha, phash, triplet.text, triplet.feature, triplet.structure))
+        for i, found in zip(waiting, self._retrieve(queries), strict=True):
+            rows[i].update(_found(found))
+        name = f"examined/{shard.name}.parquet"
+        write_table(out / name, rows, EXAMINED)
+        return {"files": {name: len(rows)}, "gated": sum(r["gate"] is not None for r in rows)}
+
+    def _look(
+        self, key: str, sha: str, lq: bytes, gt: bytes, night: bool | None, drop: bool | None
+    ) -> tuple[dict[str, Any], Triplet | None, str]:
+        """Decode, gate and encode one pair; no triplet where the pair is unsound."""
+        row: dict[str, Any] = {"key": key, "lq_sha256": sha, "gate": None, "detail": "", **_EMPTY}
+        try:
+            rainy, clean = images.decode(lq, key).rgb, images.decode(gt, key).rgb
+        except DecodeError as e:
+            return {**row, "gate": "undecodable", "detail": e.what}, None, ""
+        finding = gate.check(rainy, clean, night, drop)
+        if finding.reason:
+            return {**row, "gate": finding.reason, "detail": finding.detail}, None, ""
+        triplet = self.triplets([rainy])[0]
+        # Labels know more of a pair than its pixels do; pixels decide where there is no label.
+        light = "night" if (triplet.night if night is None else night) else "day"
+        kind = "drops" if (triplet.drops if drop is None else drop) else "streaks"
+        row.update(
+            stratum=f"{light}-{kind}",
+            caption=triplet.caption,
+            **{f"signal_{k}": v.tolist() for k, v in triplet.signals.items()},
+        )
+        return row, triplet, images.phash(rainy)
+
+    def _retrieve(self, queries: list[Query]) -> list[Retrieved]:
+        assert self._refs is not None
+        if not queries:
+            return []
+        if self.ablate == "vlm-only":
+            return [Retrieved((), ())] * len(queries)
+        if self.ablate == "no-retrieval":
+            return [self._random(q) for q in queries]
+        return retrieve(queries, self._refs, self.sizes)
+
+    def _random(self, q: Query) -> Retrieved:
+        """K3 random references, the same for the same key and seed; scored, so that reports can show them."""
+        assert self._refs is not None
+        rng = np.random.default_rng(int(fingerprint([self.seed, q.key]), 16) % 2**63)
+        keep = rng.permutation(len(self._refs))[: self.sizes.k3]
+        few = References(
+            [self._refs.keys[i] for i in keep],
+            [str(self._refs.sha256[i]) for i in keep],
+            [""] * len(keep),
+            self._refs.texts[keep],
+            self._refs.features[keep],
+            np.stack([np.asarray(self._refs.structures[int(i)]) for i in keep]),
+        )
+        n = len(keep)
+        return retrieve([q], few, Sizes(n, n, n))[0]
+
+
+_EMPTY: dict[str, Any] = {
+    "stratum": "", "caption": "", "references": [], "semantic": [], "visual": [], "structural": [], "neighbours": [],
+    "signal_rain": [], "signal_texture": [], "signal_nature": [],
+}  # fmt: skip
+EXAMINED = {
+    "key": "string", "lq_sha256": "string", "gate": "string", "detail": "string", "stratum": "string",
+    "caption": "string", "references": "strings", "semantic": "floats", "visual": "floats", "structural": "floats",
+    "neighbours": "strings", "signal_rain": "floats", "signal_texture": "floats", "signal_nature": "floats",
+}  # fmt: skip
+
+
+def _found(found: Retrieved) -> dict[str, Any]:
+    return {
+        "references": [m.key for m in found.matches],
+        "semantic": [m.semantic for m in found.matches],
+        "visual": [m.visual for m in found.matches],
+        "structural": [m.structural for m in found.matches],
+        "neighbours": list(found.neighbours),
+    }
+
+
+def read_images(path: str, group: int, keys: Sequence[str], sides: tuple[str, ...] = ("lq", "gt")) -> dict[str, Any]:
+    """Encoded bytes of some rows of one row group: key -> (lq, gt)."""
+    import pyarrow.parquet as pq
+
+    wanted = set(keys)
+    part = pq.ParquetFile(path).read_row_group(group, columns=["key", *sides]).to_pylist()
+    return {r["key"]: tuple(dataset.image_bytes(r[s]) for s in sides) for r in part if r["key"] in wanted}

@@ -1,0 +1,261 @@
+"""Distillation from end to end, its verification, and its publication."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rainrag import dataset, distill, locks, splits, workspace
+from rainrag.cascade import Sizes
+from rainrag.distill import Outcome, Plan, Settings
+from rainrag.engine import create as engine_of
+from rainrag.errors import InputError, MissingError, UsageError
+from rainrag.files import read_json, write_json
+from rainrag.ledger import Ledger
+from rainrag.records import Voter
+from rainrag.splits import Choice
+from rainrag.store import Store
+from rainrag.voters import VOTERS, panel
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass
+class Request:
+    """What is asked of a distillation.
+
+    Args:
+        data: dataset folders; empty for all in the workspace.
+        store: folder or address; None for the workspace's.
+        voters: comma-separated specs.
+        options: settings of the voters (device, load_4bit …).
+        alpha: false-rejection rate of the statistical voters.
+    """
+
+    data: list[Path] = field(default_factory=list)
+    store: str | None = None
+    voters: str = "statistical"
+    settings: Settings = field(default_factory=Settings)
+    options: dict[str, Any] = field(default_factory=dict)
+    alpha: float = 0.05
+    engine: str = "local"
+    workers: int | None = None
+    address: str | None = None
+
+
+def resolve(request: Request) -> tuple[list[Path], Store, list[Voter]]:
+    """Data, store and voters of a request.
+
+    Raises:
+        MissingError: listing all that is missing and how to get it.
+        UsageError: for settings that contradict each other.
+    """
+    if request.settings.ablate not in (None, *distill.ABLATIONS):
+        raise UsageError(f"no ablation '{request.settings.ablate}'", hint=f"one of {', '.join(distill.ABLATIONS)}")
+    data = request.data or _datasets()
+    where = request.store or str(workspace.place("store"))
+    missing = []
+    if not data:
+        missing.append(
+            f"data: no dataset in {workspace.place('datasets')}  <- rainrag ingest NAME --root FOLDER, or without any "
+            "download: rainrag ingest rendered --scenes 40"
+        )
+    missing += [f"data: no dataset at {d}  <- rainrag ingest … --out {d}" for d in data if not dataset.is_dataset(d)]
+    try:
+        store = Store.open(where)
+    except MissingError:
+        missing.append(f"the reference store at {where}  <- rainrag store build PHOTOGRAPHS --store {where}")
+    if missing:
+        raise MissingError(
+            "distillation needs:\n  " + "\n  ".join(missing), hint="make what is missing, then run again"
+        )
+    return data, store, _panel(request, str(store.path))
+
+
+def _datasets() -> list[Path]:
+    root = workspace.place("datasets")
+    return sorted(p for p in root.iterdir() if dataset.is_dataset(p)) if root.is_dir() else []
+
+
+def _panel(request: Request, store: str) -> list[Voter]:
+    """The voters; the statistical ones get the store, the cascade's sizes and the ablation's context."""
+    from rainrag.voters import members
+
+    options = dict(request.options)
+    if any(VOTERS.get(m, "").startswith("rainrag.voters.statistical") for m in members(request.voters)):
+        sizes = request.settings.sizes
+        context = {"vlm-only": "store", "no-retrieval": "random"}.get(request.settings.ablate or "", "retrieved")
+        options.update(
+            store=store,
+            alpha=request.alpha,
+            sizes=(sizes.k1, sizes.k2, sizes.k3),
+            context=context,
+            seed=request.settings.seed,
+        )
+    return panel(request.voters, **options)
+
+
+@dataclass
+class Summary:
+    """What a distillation came to, in numbers."""
+
+    out: str
+    candidates: int
+    kept: int
+    splits: dict[str, dict[str, int]]
+    rejected: dict[str, int]
+    unused: dict[str, int]
+    skipped: dict[str, int]
+    asked: dict[str, int]
+    agreement: dict[str, Any]
+    seconds: float = 0.0
+
+
+def make(request: Request, out: Path, overwrite: bool = False, progress: Progress | None = None) -> Summary:
+    """Distil datasets into the RainRAG splits at ``out``.
+
+    A killed run goes on where it stopped; settings other than those that made ``out`` are refused.
+
+    Raises:
+        MissingError, UsageError, InputError, IntegrityError: as the stages say.
+    """
+    started = time.perf_counter()
+    data, store, voters = resolve(request)
+    if overwrite:
+        clear(out)
+    planned, outcome, choice, lock = judge(request, data, store, voters, out / ".rainrag" / "work", progress)
+    engine = engine_of(request.engine, workers=request.workers, address=request.address)
+    splits.write(out, planned, outcome, choice, lock, engine, (lambda n: progress("write", n)) if progress else None)
+    summary = summarise(out, planned, outcome, choice)
+    write_json(out / "summary.json", {k: v for k, v in summary.__dict__.items() if k not in ("seconds", "out")})
+    summary.seconds = time.perf_counter() - started
+    return summary
+
+
+def clear(out: Path) -> None:
+    """Remove what an earlier distillation wrote to a folder, and nothing else."""
+    for name in ("data", "ballots", "verdicts", ".rainrag", "README.md", "splits.lock", "summary.json"):
+        target = out / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+
+
+def judge(
+    request: Request,
+    data: Sequence[Path],
+    store: Store,
+    voters: Sequence[Voter],
+    work: Path,
+    progress: Progress | None = None,
+) -> tuple[Plan, Outcome, Choice, dict[str, Any]]:
+    """Plan, examine, vote, decide and choose; writes nothing but the stages' shards."""
+    planned = distill.plan(data, Ledger.load(workspace.place("ledger.jsonl")))
+    engine = engine_of(request.engine, workers=request.workers, address=request.address)
+    cheap = all(getattr(v, "cheap", False) for v in voters)
+    # One voter's model is loaded once on this machine; a cluster gives each actor its own.
+    polls = engine if cheap or request.engine != "local" else engine_of("local", workers=1)
+    outcome = distill.run(
+        planned,
+        store,
+        voters,
+        request.settings,
+        work,
+        engine,
+        vote_engine=polls,
+        cache=workspace.place("cache", "ballots"),
+        progress=progress,
+    )
+    choice = splits.choose(planned, outcome, request.settings)
+    inputs = locks.Inputs(
+        list(data), store, list(voters), request.settings, request.voters, request.alpha, request.options
+    )
+    return planned, outcome, choice, locks.lock_of(inputs, planned, outcome, choice)
+
+
+def summarise(out: Path, planned: Plan, outcome: Outcome, choice: Choice) -> Summary:
+    """Numbers of a distillation."""
+    from collections import Counter
+
+    from rainrag.vote import agreement
+
+    return Summary(
+        out=str(out),
+        candidates=len(planned.rows),
+        kept=sum(v.keep for v in outcome.verdicts.values()),
+        splits={s: {"train": len(choice.train[s]), "test": len(choice.test[s])} for s in dataset.SUBSETS},
+        rejected=dict(sorted(Counter(v.reason for v in outcome.verdicts.values() if not v.keep).items())),
+        unused=dict(sorted(Counter(choice.unused.values()).items())),
+        skipped=planned.skipped,
+        asked=outcome.asked,
+        agreement=agreement(outcome.ballots),
+    )
+
+
+def verify(folder: Path, request: Request, progress: Progress | None = None) -> list[str]:
+    """Rebuild the splits from what is at hand and say what differs from their lock. Empty when nothing does.
+
+    The lock's settings and voters are used; data and store are the request's.
+
+    Raises:
+        MissingError: when there is no lock, or data or store are missing.
+    """
+    path = folder / "splits.lock"
+    if not path.exists():
+        raise MissingError("no splits.lock here", where=folder, hint="name the folder that rainrag distill wrote")
+    before = read_json(path)
+    plain = dict(before["settings"])
+    plain["sizes"] = Sizes(**plain["sizes"])
+    again = Request(
+        request.data, request.store, before["specs"], Settings(**plain), before["options"], before["alpha"],
+        request.engine, request.workers, request.address,
+    )  # fmt: skip
+    data, store, voters = resolve(again)
+    work = folder / ".rainrag" / "verify"
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        *_, now = judge(again, data, store, voters, work, progress)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return locks.differences(before, now) + _damaged(folder)
+
+
+def _damaged(folder: Path) -> list[str]:
+    """Shards of the splits whose bytes are not those that were written."""
+    from rainrag.files import sha256_file
+
+    out = []
+    for record in sorted((folder / ".rainrag" / "collect").glob("shard-*.json")):
+        for name, sha in read_json(record)["files"].items():
+            if not (folder / name).exists():
+                out.append(f"{name}: missing")
+            elif sha256_file(folder / name) != sha:
+                out.append(f"{name}: not the bytes that were written")
+    return out
+
+
+def probe(request: Request, seconds: float = 60.0) -> dict[str, Any]:
+    """What a distillation would cost, measured on this machine on a sample of the data.
+
+    Returns:
+        Images, bytes, model calls and hours a stage; a voter that cannot be loaded here says why.
+    """
+    from rainrag import probing
+
+    data, store, voters = resolve(request)
+    return probing.estimate(request, data, store, voters, seconds)
+
+
+def check_empty(out: Path) -> None:
+    """Refuse to write into a folder that is something else.
+
+    Raises:
+        InputError: when the folder holds files and no earlier distillation.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / ".rainrag").is_dir():
+        raise InputError("the folder is not empty", where=out, hint="choose another --out")
