@@ -192,12 +192,21 @@ def _dataset_entries(data: Path) -> list[Shard]:
     for path in dataset.shards(data):
         file = pq.ParquetFile(path)
         for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, columns=["key", "split", "scene", "gt_sha256", "night", "drop"]).to_pylist()
+            rows = file.read_row_group(
+                group, columns=["key", "split", "scene", "gt_sha256", "night", "drop"]
+            ).to_pylist()
             part = [
                 Entry(
-                    r["key"], r["split"], r["scene"], r["key"], r["key"] if r["gt_sha256"] else None, str(path), group,
-                    r["night"], r["drop"],
-                )  # fmt: skip
+                    r["key"],
+                    r["split"],
+                    r["scene"],
+                    r["key"],
+                    r["key"] if r["gt_sha256"] else None,
+                    str(path),
+                    group,
+                    r["night"],
+                    r["drop"],
+                )
                 for r in rows
             ]
             found.append(Shard(f"{fingerprint(str(path))}-{group:05d}", tuple(part)))

@@ -43,7 +43,9 @@ class Metric:
         self.version = f"pyiqa{pyiqa.__version__.split('+')[0]}" if hasattr(pyiqa, "__version__") else "pyiqa"
         real = ALIASES.get(name, name)
         if real not in pyiqa.list_models():
-            raise MissingError(f"pyiqa has no metric '{name}'", hint="python -c 'import pyiqa; print(pyiqa.list_models())'")
+            raise MissingError(
+                f"pyiqa has no metric '{name}'", hint="python -c 'import pyiqa; print(pyiqa.list_models())'"
+            )
         try:
             # pyiqa prints what it does; our stdout is for results.
             with contextlib.redirect_stdout(sys.stderr), contextlib.nullcontext() if download else _no_network():
@@ -67,7 +69,9 @@ class Metric:
             return torch.from_numpy(np.ascontiguousarray(x)).permute(2, 0, 1)[None].float().div(255).to(self.device)
 
         with torch.no_grad():
-            value = self.model(tensor(out), tensor(gt)) if self.needs_target and gt is not None else self.model(tensor(out))
+            value = (
+                self.model(tensor(out), tensor(gt)) if self.needs_target and gt is not None else self.model(tensor(out))
+            )
         return float(value)
 
 
@@ -92,7 +96,7 @@ def _no_network() -> Iterator[None]:
         refuse(str(getattr(url, "full_url", url)), os.path.basename(str(getattr(url, "full_url", url))))
 
     offline = os.environ.get("HF_HUB_OFFLINE")
-    urllib.request.urlopen = no_url  # type: ignore[assignment]
+    urllib.request.urlopen = no_url
     for module in before:
         setattr(module, name, refuse)
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -16,7 +16,9 @@ from rainrag.files import listing, natural
 from rainrag.records import Protocol
 
 #: What the field adds to a name to say which side it is; taken off where plain names do not meet.
-_SIDES = re.compile(r"(^|/)(?:norain|rain|clean|gt|lq)[-_]|[-_](?:norain|rainy|rain|clean|gt|lq|out|derained|restored|dr)$", re.I)
+_SIDES = re.compile(
+    r"(^|/)(?:norain|rain|clean|gt|lq)[-_]|[-_](?:norain|rainy|rain|clean|gt|lq|out|derained|restored|dr)$", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def pair(out: Path, gt: Path, allow_missing: bool = False) -> tuple[list[tuple[s
                 shown.append(f"{what}: {len(rest)} ({', '.join(rest[:5])}{' …' if len(rest) > 5 else ''})")
         raise InputError(
             f"the two folders do not hold the same images; {'; '.join(shown)}",
-            hint="give both sides equal names" + ("" if not common else ", or score the common ones with --allow-missing"),
+            hint="give both sides equal names"
+            + ("" if not common else ", or score the common ones with --allow-missing"),
         )
     if only_out or only_gt:
         notes.append(f"{len(only_out)} outputs and {len(only_gt)} targets had no partner and were left out")
@@ -212,7 +215,9 @@ def summarise(
         spans[name] = stats.interval(values, groups)
         if not finite:
             equal = sum(not math.isfinite(v) for v in values)
-            notes.append(f"{equal} of {len(values)} images equal their target: their {name} is infinite, and so is the mean")
+            notes.append(
+                f"{equal} of {len(values)} images equal their target: their {name} is infinite, and so is the mean"
+            )
     for r in rows:
         for name in names:
             r[name] = r[name] if math.isfinite(r[name]) else None

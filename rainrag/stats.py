@@ -46,7 +46,9 @@ def interval(
     return float(low), float(high)
 
 
-def paired_p(a: Sequence[float], b: Sequence[float], scenes: Sequence[str], rounds: int = 20000, seed: int = 0) -> float:
+def paired_p(
+    a: Sequence[float], b: Sequence[float], scenes: Sequence[str], rounds: int = 20000, seed: int = 0
+) -> float:
     """Two-sided sign-flip permutation test of equal means on the same images, flipping whole scenes.
 
     Exact where there are at most 14 scenes (all sign patterns), else Monte Carlo with the observed pattern counted in.
@@ -110,7 +112,9 @@ def compare(scores: Mapping[str, Sequence[float]], scenes: Sequence[str], seed: 
     out = []
     for (x, y), p in zip(pairs, holm(raw), strict=True):
         gap = np.subtract(scores[x], scores[y])
-        out.append(Comparison(x, y, float(gap.mean()), interval(gap.tolist(), scenes, seed=seed), p, _needed(gap, scenes)))
+        out.append(
+            Comparison(x, y, float(gap.mean()), interval(gap.tolist(), scenes, seed=seed), p, _needed(gap, scenes))
+        )
     return out
 
 

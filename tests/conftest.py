@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,10 @@ def real_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test has a workspace of its own."""
     monkeypatch.setenv("RAINRAG_HOME", str(tmp_path / "workspace"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf-cache"))
-    yield
 
 
 def picture(seed: int, width: int = 48, height: int = 32) -> images.U8:

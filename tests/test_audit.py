@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -136,7 +135,11 @@ def test_rain100l_has_nine_duplicate_targets(real_data: Path) -> None:
 
 def test_rainheavy_train_leaks_into_rain100l(real_data: Path) -> None:
     report = call(real_data / "RainHeavy-small", "--against", real_data / "Rain100L", "--no-gate")
-    got = {(x["key"].split("/", 1)[1], x["against"].split("/")[-1]) for x in report["leaks"] if x["against"].startswith("Rain100L")}
+    got = {
+        (x["key"].split("/", 1)[1], x["against"].split("/")[-1])
+        for x in report["leaks"]
+        if x["against"].startswith("Rain100L")
+    }
     assert got == {("train/small/norain-1", "1"), ("train/small/norain-10", "2")}
 
 

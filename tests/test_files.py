@@ -22,9 +22,14 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
     files.write_json(target, {"b": 1, "a": 2})
     before = target.read_bytes()
-    with pytest.raises(RuntimeError), files.atomic(target) as tmp:
-        tmp.write_bytes(b"half")
-        raise RuntimeError
+
+    def die_halfway() -> None:
+        with files.atomic(target) as tmp:
+            tmp.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        die_halfway()
     assert target.read_bytes() == before
     assert os.listdir(tmp_path) == ["a.json"]
     assert list(json.loads(before)) == ["a", "b"]
@@ -121,7 +126,11 @@ def test_links_and_damage_in_tars_are_refused(tmp_path: Path) -> None:
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    with files.lock(tmp_path / "lock"), pytest.raises(RainRAGError, match=str(os.getpid())), files.lock(tmp_path / "lock"):
+    with (
+        files.lock(tmp_path / "lock"),
+        pytest.raises(RainRAGError, match=str(os.getpid())),
+        files.lock(tmp_path / "lock"),
+    ):
         pass
     with files.lock(tmp_path / "lock"):
         pass
@@ -136,7 +145,7 @@ class Host(http.server.BaseHTTPRequestHandler):
     broken = 0
     ranges: list[str] = []
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         if self.path == "/gone":
             self.send_error(404)
             return

@@ -10,11 +10,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"torch", "transformers", "chromadb", "datasets", "open_clip", "sentence_transformers", "pyiqa", "ray", "lightning"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "chromadb",
+    "datasets",
+    "open_clip",
+    "sentence_transformers",
+    "pyiqa",
+    "ray",
+    "lightning",
+}
 
 #: The flow, left to right: a module may import those before it (and the ground), never those after.
 FLOW = [
-    "sources", "render", "ingest", "gate", "audit", "encoders", "store", "stock", "cascade", "voters", "vote", "distill", "splits",
+    "sources", "render", "ingest", "gate", "audit", "encoders", "store", "stock", "cascade", "voters", "vote", "distill",
+    "splits",
 ]  # fmt: skip
 GROUND = {"records": set(), "errors": set()}
 BASE = {"records", "errors", "files", "images", "stage", "metrics", "stats"}
@@ -59,7 +70,9 @@ def test_the_wheel_knows_nothing_of_the_checkout(path: Path) -> None:
     if not outside:
         return
     assert path.parent.name == "cli", f"{path} imports {outside}"
-    assert any(path.stem.startswith(v) or v in path.stem for v in CHECKOUT), f"{path.stem} is no command that needs a checkout"
+    assert any(path.stem.startswith(v) or v in path.stem for v in CHECKOUT), (
+        f"{path.stem} is no command that needs a checkout"
+    )
     top = {n for n in imports(path, top_only=True) if n.split(".")[0] in ("baselines", "benchmarks", "leaderboard")}
     assert not top, f"{path} imports {top} at its top"
 

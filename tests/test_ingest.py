@@ -38,7 +38,9 @@ def own(root: Path, out: Path, workers: int = 1, **settings: object) -> ingest.R
 def tree_hashes(out: Path) -> dict[str, str]:
     """Every file of a dataset but the logs."""
     return {
-        str(p.relative_to(out)): sha256_file(p) for p in sorted(out.rglob("*")) if p.is_file() and p.name != "timings.log"
+        str(p.relative_to(out)): sha256_file(p)
+        for p in sorted(out.rglob("*"))
+        if p.is_file() and p.name != "timings.log"
     }
 
 
@@ -109,7 +111,9 @@ def test_all_that_is_bad_is_named_and_the_rest_goes_in(tmp_path: Path, write_pai
     out = io.BytesIO()
     Image.fromarray(picture(10)).convert("CMYK").save(out, "JPEG")
     (gt / "10.png").write_bytes(out.getvalue())
-    done = run.invoke(app, ["ingest", "folder", "--root", str(root), "--out", str(tmp_path / "out"), "--subset", "DRS", "--json"])
+    done = run.invoke(
+        app, ["ingest", "folder", "--root", str(root), "--out", str(tmp_path / "out"), "--subset", "DRS", "--json"]
+    )
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     reasons = {r["key"].rsplit("/", 1)[-1].split(".")[0]: r["reason"] for r in report["rejects"]}
@@ -175,7 +179,9 @@ def test_killed_anywhere_and_run_again_gives_the_same_bytes(
     root = write_pairs(tmp_path / "in", 4)
 
     def call(out: str, kill: int) -> int:
-        return subprocess.run([sys.executable, "-c", KILLED, str(root), str(tmp_path / out), str(kill)], check=False).returncode
+        return subprocess.run(
+            [sys.executable, "-c", KILLED, str(root), str(tmp_path / out), str(kill)], check=False
+        ).returncode
 
     assert call("whole", 0) == 0
     assert call("killed", at) == -signal.SIGKILL
@@ -243,7 +249,9 @@ def test_limit_and_per_scene(tmp_path: Path) -> None:
 
 def test_dry_run_writes_nothing(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:
     root = write_pairs(tmp_path / "in", 3)
-    done = run.invoke(app, ["ingest", "folder", "--root", str(root), "--out", str(tmp_path / "out"), "--dry-run", "--json"])
+    done = run.invoke(
+        app, ["ingest", "folder", "--root", str(root), "--out", str(tmp_path / "out"), "--dry-run", "--json"]
+    )
     plan = json.loads(done.stdout)
     assert plan["pairs"] == plan["scenes"] == 3
     assert plan["bytes"] == sum(p.stat().st_size for p in root.rglob("*.png"))

@@ -54,7 +54,12 @@ def test_pairs_by_key_never_by_order(folders: tuple[Path, Path]) -> None:
 
 def test_marks_of_the_sides_are_taken_off_where_plain_names_do_not_meet(tmp_path: Path) -> None:
     for n in (1, 2):
-        for side, name in (("out", f"{n}.png"), ("gt", f"norain-{n}.png"), ("dr", f"{n}_DR.png"), ("g2", f"{n}_GT.png")):
+        for side, name in (
+            ("out", f"{n}.png"),
+            ("gt", f"norain-{n}.png"),
+            ("dr", f"{n}_DR.png"),
+            ("g2", f"{n}_GT.png"),
+        ):
             path = tmp_path / side / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(images.encode_png(picture(n)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import typer
 
@@ -38,11 +40,30 @@ def options(
     console.QUIET, console.VERBOSE = quiet, verbose
 
 
-def _register() -> None:
-    from rainrag.cli import audit, ingest, score, sources
+#: One file a verb (or a few that belong together), in the order that --help shows them.
+VERBS = (
+    "derain",
+    "score",
+    "sources",
+    "download",
+    "ingest",
+    "audit",
+    "store",
+    "distill",
+    "train",
+    "bench",
+    "models",
+    "weights",
+    "leaderboard",
+    "demo",
+)
 
-    for module in (sources, ingest, audit, score):
-        module.register(app)
+
+def _register() -> None:
+    for verb in VERBS:
+        if not (Path(__file__).parent / f"{verb}.py").exists():
+            continue
+        import_module(f"rainrag.cli.{verb}").register(app)
 
 
 _register()

@@ -21,7 +21,8 @@ def score(
     out: Annotated[Path, typer.Argument(help="Folder of results (PNG or JPEG).")],
     gt: Annotated[Path, typer.Argument(help="Folder of clean targets with the same names.")],
     protocol: Annotated[
-        list[str] | None, typer.Option(help="y (default), matlab-y, unirain, rgb, y-full, pyiqa-y, weatherbench; repeatable.")
+        list[str] | None,
+        typer.Option(help="y (default), matlab-y, unirain, rgb, y-full, pyiqa-y, weatherbench; repeatable."),
     ] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Further metric of pyiqa: lpips, dists, niqe, …")] = None,
     border: Annotated[int | None, typer.Option(min=0, help="Cut so many pixels from each side.")] = None,
@@ -46,7 +47,15 @@ def score(
         with console.progress(f"score ({name})") as advance:
             found.append(
                 work.score_folders(
-                    out, gt, p, metric or (), allow_missing, exact=exact, download=download, workers=workers, progress=advance
+                    out,
+                    gt,
+                    p,
+                    metric or (),
+                    allow_missing,
+                    exact=exact,
+                    download=download,
+                    workers=workers,
+                    progress=advance,
                 )
             )
     if as_json:
@@ -58,8 +67,12 @@ def score(
         for name, value in s.mean.items():
             span = s.interval.get(name)
             shown = "inf" if value is None and name == "psnr" else "-" if value is None else f"{value:.4f}"
-            rows.append([name, shown, "" if span is None else f"{span[0]:.4f} .. {span[1]:.4f}", s.signature.get(name, "")])
-        console.table(f"{len(s.images)} images", ["metric", "mean", "95 % interval", "signature"], rows, right=("mean",))
+            rows.append(
+                [name, shown, "" if span is None else f"{span[0]:.4f} .. {span[1]:.4f}", s.signature.get(name, "")]
+            )
+        console.table(
+            f"{len(s.images)} images", ["metric", "mean", "95 % interval", "signature"], rows, right=("mean",)
+        )
         if per_image:
             names = list(s.signature)
             rows = [[r["key"], *("inf" if r[n] is None else f"{r[n]:.4f}" for n in names)] for r in s.images]
@@ -101,7 +114,9 @@ def explain(
         )  # fmt: skip
         return
     rows = [[f"{e.value:.4f}", f"{e.gap:+.4f}", e.signature, e.about] for e in found]
-    console.table(f"{number} on {len(pairs)} images", ["value", "gap", "signature", "which is"], rows, right=("value", "gap"))
+    console.table(
+        f"{number} on {len(pairs)} images", ["value", "gap", "signature", "which is"], rows, right=("value", "gap")
+    )
     if fits:
         console.say(f"consistent with: {'; '.join(e.about for e in fits)}")
     else:

@@ -145,7 +145,9 @@ def _renamed(state: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
         MissingError: when they do not (another version of either package).
     """
     if [tuple(v.shape) for v in state.values()] != [tuple(v.shape) for v in own.values()]:
-        raise MissingError("timm's tf_efficientnet_lite0 and the packaged weights differ", hint="use the pinned versions")
+        raise MissingError(
+            "timm's tf_efficientnet_lite0 and the packaged weights differ", hint="use the pinned versions"
+        )
     return dict(zip(own, state.values(), strict=True))
 
 

@@ -35,7 +35,13 @@ NAMES = (
     "dark-channel", "contrast", "saturation", "grey-ridges",
     "brightness", "dark-share", "lamp-share", "lamp-count", "glow", "noise", "sharpness", "jpeg-blocks",
 )  # fmt: skip
-GROUPS = {"streaks": range(0, 11), "profile": range(11, 16), "drops": range(16, 23), "veil": range(23, 27), "light": range(27, 35)}
+GROUPS = {
+    "streaks": range(11),
+    "profile": range(11, 16),
+    "drops": range(16, 23),
+    "veil": range(23, 27),
+    "light": range(27, 35),
+}
 
 
 def describe(rgb: U8) -> F32:
@@ -131,7 +137,9 @@ def _streaks(fine: Ridges, coarse: Ridges) -> list[float]:
         along = r.bright * (np.cos(r.angle - angle) ** 2 > 0.75)
         cells = np.sort(_cells(along).ravel())
         even = float(cells[: len(cells) // 4].mean() / (cells.mean() + 0.05))
-        rows.append((_log(bright, 1.0), (bright - dark) / (bright + dark + 0.05) * 2, length * 2, upright * 2, even * 2))
+        rows.append(
+            (_log(bright, 1.0), (bright - dark) / (bright + dark + 0.05) * 2, length * 2, upright * 2, even * 2)
+        )
     return [v for pair in zip(*rows, strict=True) for v in pair]
 
 
@@ -189,7 +197,7 @@ def _flat(y: F32) -> list[float]:
     gx, gy = cv2.Sobel(y, cv2.CV_32F, 1, 0), cv2.Sobel(y, cv2.CV_32F, 0, 1)
     grad = cv2.magnitude(gx, gy)
     flat = ((cv2.blur(grad, (5, 5)) < 1.0) & (y > 12) & (y < 243)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
     sizes = stats[1:, cv2.CC_STAT_AREA]
     keep = np.flatnonzero((sizes >= 60) & (sizes <= y.size // 50)) + 1
     if not len(keep):

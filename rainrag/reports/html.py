@@ -19,7 +19,9 @@ STYLE = """
 main{max-width:1100px;margin:0 auto;padding:1rem}h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem;
 border-bottom:1px solid var(--line);padding-bottom:.2rem}p,li{max-width:75ch}.dim{color:var(--dim)}
 table{border-collapse:collapse;margin:.6rem 0;font-size:.92rem}th,td{padding:.28rem .7rem;
-border-bottom:1px solid var(--line);text-align:left;vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.scroll{overflow-x:auto}
+border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+.scroll{overflow-x:auto}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:.8rem}.card{background:var(--card);
 border:1px solid var(--line);border-radius:8px;padding:.5rem;overflow-wrap:anywhere;font-size:.85rem}
 .card img{width:100%;height:auto;display:block;border-radius:4px}.row{display:flex;gap:4px}.row img{flex:1;min-width:0}
