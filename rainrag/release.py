@@ -101,7 +101,13 @@ def _panel(request: Request, store: str) -> list[Voter]:
 
 @dataclass
 class Summary:
-    """What a distillation came to, in numbers."""
+    """What a distillation came to, in numbers.
+
+    Attributes:
+        asked: voter -> pairs it judged; ``saved``: share of ballots that stopping early made needless, None where no
+            pair came to the vote.
+        unused: kept pairs in neither part, by reason; ``skipped``: rows that were no candidates.
+    """
 
     out: str
     candidates: int
@@ -112,6 +118,7 @@ class Summary:
     skipped: dict[str, int]
     asked: dict[str, int]
     agreement: dict[str, Any]
+    saved: float | None
     seconds: float = 0.0
 
 
@@ -194,7 +201,13 @@ def summarise(out: Path, planned: Plan, outcome: Outcome, choice: Choice) -> Sum
         skipped=planned.skipped,
         asked=outcome.asked,
         agreement=agreement(outcome.ballots),
+        saved=_saved(outcome),
     )
+
+
+def _saved(outcome: Outcome) -> float | None:
+    full = len(outcome.ballots) * len(outcome.asked)
+    return 1 - sum(outcome.asked.values()) / full if full else None
 
 
 def verify(folder: Path, request: Request, progress: Progress | None = None) -> list[str]:

@@ -216,7 +216,11 @@ def write(
     engine: Engine,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write the splits, rejected and real rows, ballots, verdicts, the card and the lock."""
+    """Write the splits, rejected and real rows, ballots, verdicts, the card and the lock.
+
+    Args:
+        progress: called with the rows that are written, and first with -n for n rows in all.
+    """
     extras = _extras(planned, outcome)
     shards: list[Shard] = []
     for subset in dataset.SUBSETS:
@@ -225,6 +229,8 @@ def write(
     rejected = [k for k, v in outcome.verdicts.items() if not v.keep]
     shards += _shards(planned, "rejected", "train", extras, rejected)
     shards += _shards(planned, "real", "train", extras, sorted(planned.real, key=natural))
+    if progress:
+        progress(-sum(s.size for s in shards))
     Job(Collect(), out, fingerprint([[s.name, [r[0] for r in s.rows[1:]], s.rows[1][2]] for s in shards])).run(
         shards, engine, (lambda _, n: progress(n)) if progress else None
     )

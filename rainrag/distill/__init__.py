@@ -44,6 +44,7 @@ __all__ = [
     "examined_rows",
     "plan",
     "run",
+    "still_open",
 ]
 
 
@@ -111,7 +112,7 @@ def run(
         work: folder for the stages' shards.
         vote_engine: where voters run; None for ``engine``.
         cache: folder of ballots by identity, shared between runs.
-        progress: called with (stage, pairs done).
+        progress: called with (stage, pairs done), and with (stage, -n) where a stage of n pairs begins.
 
     Raises:
         UsageError: for an impossible quorum.
@@ -120,7 +121,7 @@ def run(
     need = vote.quorum_of(len(voters), settings.quorum)
     stage = Examine(str(store.path), store.triplets(), settings.sizes, settings.ablate, settings.seed)
     shards = planned.shards()
-    Job(stage, work, [s.name for s in shards]).run(shards, engine, _named(progress, "examine"))
+    Job(stage, work, [s.name for s in shards]).run(shards, engine, _named(progress, "examine", len(planned.rows)))
     rows = {s.name: _light(work / f"examined/{s.name}.parquet") for s in shards}
     gated = {r["key"]: r for part in rows.values() for r in part if r["gate"] is not None}
     ballots: dict[str, list[Ballot]] = {k: [] for k in planned.rows if k not in gated}
@@ -132,13 +133,13 @@ def run(
             left = [
                 r["key"]
                 for r in rows[shard.name]
-                if r["key"] in ballots and _open(r["key"], ballots[r["key"]], len(voters), need, settings)
+                if r["key"] in ballots and still_open(r["key"], ballots[r["key"]], len(voters), need, settings)
             ]
             if left:
                 parts.append(Shard(shard.name, (f"{shard.name}.parquet", shard.rows[0], left), len(left)))
         asked[voter.name] = sum(len(p.rows[2]) for p in parts)
         Job(poll, work, [[p.name, p.rows[2]] for p in parts]).run(
-            parts, vote_engine or engine, _named(progress, f"vote: {voter.name}")
+            parts, vote_engine or engine, _named(progress, f"vote: {voter.name}", asked[voter.name])
         )
         cast = {
             b["key"]: ballot_of(b) for p in parts for b in read_table(work / f"ballots/{poll.name}/{p.name}.parquet")
@@ -163,7 +164,7 @@ def run(
     return Outcome(ordered, ballots, work / "examined", {k: r["detail"] for k, r in gated.items()}, retrieval, asked)
 
 
-def _open(key: str, so_far: list[Ballot], voters: int, need: int, settings: Settings) -> bool:
+def still_open(key: str, so_far: list[Ballot], voters: int, need: int, settings: Settings) -> bool:
     """Whether a pair still goes to the next voter."""
     if settings.all_voters or vote.audited(key, settings.audit_share, settings.seed):
         return True
@@ -189,9 +190,11 @@ def _by_retrieval(planned: Plan, verdicts: dict[str, Verdict], retrieval: dict[s
     return out
 
 
-def _named(progress: Progress | None, stage: str) -> Callable[[str, int], None] | None:
+def _named(progress: Progress | None, stage: str, total: int) -> Callable[[str, int], None] | None:
+    """Progress of one stage, its total announced."""
     if progress is None:
         return None
+    progress(stage, -total)
     return lambda _, n: progress(stage, n)
 
 

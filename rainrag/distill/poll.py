@@ -53,16 +53,21 @@ class Poll:
 
     def run(self, shard: Shard, out: Path) -> dict[str, Any]:
         """Ballots of one examined file's pairs."""
+        ballots, _ = self.ballots(shard)
+        made = f"ballots/{self.name}/{shard.name}.parquet"
+        write_table(out / made, [ballot_row(b) for b in ballots], BALLOT_FORM)
+        return {"files": {made: len(ballots)}}
+
+    def ballots(self, shard: Shard) -> tuple[list[Ballot], int]:
+        """Ballots of one examined file's pairs, and how many of them were not in the cache."""
         name, address, keys = shard.rows
         wanted = set(keys)
         rows = [r for r in read_table(Path(self.examined) / name) if r["key"] in wanted]
         needs_pixels = not getattr(self.voter, "cheap", False)
         questions = self._questions(rows, address, needs_pixels)
         cache = vote.Cache(Path(self.cache) if self.cache and needs_pixels else None)
-        ballots = list(vote.ask(self.voter, questions, cache, self.batch))
-        made = f"ballots/{self.name}/{shard.name}.parquet"
-        write_table(out / made, [ballot_row(b) for b in ballots], BALLOT_FORM)
-        return {"files": {made: len(ballots)}}
+        fresh = sum(cache.get(vote.identity(q, self.voter)) is None for q in questions)
+        return list(vote.ask(self.voter, questions, cache, self.batch)), fresh
 
     def _questions(self, rows: list[dict[str, Any]], address: tuple[str, int], pixels: bool) -> list[Question]:
         data: dict[str, Any] = read_images(*address, [r["key"] for r in rows], sides=("lq",)) if pixels else {}
