@@ -15,7 +15,7 @@ import numpy as np
 from rainrag import images
 from rainrag.errors import UsageError
 from rainrag.images import F32, U8
-from rainrag.matrices import References, local, ssim
+from rainrag.matrices import References, Stats, Structural, local
 from rainrag.records import Match
 
 
@@ -57,7 +57,26 @@ class Query:
     scene: str | None = None
 
 
+@dataclass(frozen=True)
+class Trace:
+    """What every stage found for a query, best first: (key, score) and the retrieved set with all scores.
+
+    Args:
+        meaning: C1(q) with caption distances, in [0, 2].
+        look: C2(q) with cosines of features, in [-1, 1].
+        structure: S(q).
+    """
+
+    meaning: tuple[tuple[str, float], ...]
+    look: tuple[tuple[str, float], ...]
+    structure: tuple[Match, ...]
+
+
 # ---------------------------------------------------------------- the cascade
+AT_ONCE = 256  # queries: their local statistics are in memory together (0.8 MB each)
+CELLS = 1 << 23  # query-reference products in memory together
+
+
 def retrieve(queries: Sequence[Query], refs: References, sizes: Sizes, structural: bool = True) -> list[Retrieved]:
     """The retrieved sets of each query.
 
@@ -70,68 +89,124 @@ def retrieve(queries: Sequence[Query], refs: References, sizes: Sizes, structura
     if not len(refs):
         return [Retrieved((), ()) for _ in queries]
     out: list[Retrieved] = []
-    for at in range(0, len(queries), 256):
-        out += _batch(queries[at : at + 256], refs, sizes, structural)
+    step = max(1, min(AT_ONCE, CELLS // len(refs)))
+    for at in range(0, len(queries), step):
+        part = queries[at : at + step]
+        found = _narrow(part, refs, sizes)
+        matches = _compare(part, refs, found, sizes.k3) if structural else [()] * len(part)
+        out += [Retrieved(m, tuple(refs.keys[int(r)] for r in c.look)) for m, c in zip(matches, found, strict=True)]
     return out
 
 
-def _batch(queries: Sequence[Query], refs: References, sizes: Sizes, structural: bool) -> list[Retrieved]:
-    hidden = _hidden(queries, refs)
-    rows = _first(np.stack([q.text for q in queries]), refs, sizes.k1, hidden)
+def trace(query: Query, refs: References, sizes: Sizes) -> Trace:
+    """One query with the hits and scores of every stage, for people to look at."""
+    if not len(refs):
+        return Trace((), (), ())
+    (found,) = _narrow([query], refs, sizes)
+    far = _distance(query.text, refs.texts[found.meaning])
+    return Trace(
+        tuple((refs.keys[int(r)], float(d)) for r, d in zip(found.meaning, far, strict=True)),
+        tuple((refs.keys[int(r)], float(c)) for r, c in zip(found.look, found.cosines, strict=True)),
+        _compare([query], refs, [found], sizes.k3)[0],
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Rows of C1(q) and C2(q), best first, and the cosines of C2(q)."""
+
+    meaning: Any
+    look: Any
+    cosines: Any
+
+
+def _narrow(queries: Sequence[Query], refs: References, sizes: Sizes) -> list[_Found]:
+    """The first two stages of a batch."""
+    first = _by_index if refs.search is not None else _exactly
     features = np.stack([q.feature for q in queries])
     features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-8)
     found = []
-    for i, q in enumerate(queries):
-        c1 = rows[i]
-        visual = refs.features[c1] @ features[i]
-        order = np.lexsort((c1, -visual))[: sizes.k2]
-        c2, looks = c1[order], visual[order]
-        matches = _last(q, refs, c2, looks, sizes.k3) if structural else ()
-        found.append(Retrieved(matches, tuple(refs.keys[int(r)] for r in c2)))
+    for c1, feature in zip(first(queries, refs, sizes.k1), features, strict=True):
+        cosines = refs.features[c1] @ feature
+        order = np.lexsort((c1, -cosines))[: sizes.k2]
+        found.append(_Found(c1, c1[order], cosines[order]))
     return found
 
 
-def _last(q: Query, refs: References, c2: Any, looks: Any, k3: int) -> tuple[Match, ...]:
-    """S(q) from C2(q) by SSIM (eq. 3), with the scores of all stages."""
-    mine = local(q.structure)
-    structural = np.array([ssim(mine, refs.stats(int(r))) for r in c2])
-    best = np.lexsort((c2, -structural))[:k3]
-    far = np.sqrt(np.maximum(0, ((refs.texts[c2[best]] - q.text) ** 2).sum(1)))
+def _compare(queries: Sequence[Query], refs: References, found: list[_Found], k3: int) -> list[tuple[Match, ...]]:
+    """S(q) of a batch by SSIM (eq. 3).
+
+    Reference by reference, so that each one's local statistics are computed once for all queries that met it.
+    """
+    mine = [local(q.structure) for q in queries]
+    asked: dict[int, list[tuple[int, int]]] = {}
+    for i, c in enumerate(found):
+        for n, r in enumerate(c.look):
+            asked.setdefault(int(r), []).append((i, n))
+    scores = [np.zeros(len(c.look), np.float32) for c in found]
+    ssim = Structural()
+    for r in sorted(asked):
+        theirs: Stats = refs.stats(r)
+        for i, n in asked[r]:
+            scores[i][n] = ssim(mine[i], theirs)
+    return [_best(q, refs, c, s, k3) for q, c, s in zip(queries, found, scores, strict=True)]
+
+
+def _best(q: Query, refs: References, c: _Found, structural: Any, k3: int) -> tuple[Match, ...]:
+    best = np.lexsort((c.look, -structural))[:k3]
+    far = _distance(q.text, refs.texts[c.look[best]])
     return tuple(
-        Match(refs.keys[int(c2[b])], float(far[n]), float(looks[b]), float(structural[b]), n)
+        Match(refs.keys[int(c.look[b])], float(far[n]), float(c.cosines[b]), float(structural[b]), n)
         for n, b in enumerate(best)
     )
 
 
-def _hidden(queries: Sequence[Query], refs: References) -> Any:
-    """(Q, N) mask of references that a query must not see."""
-    same = np.array([q.sha256 for q in queries])[:, None] == refs.sha256[None]
-    near = images.hamming(images.hash_bits([q.phash for q in queries]), refs.bits) <= images.NEAR_BITS
-    near &= refs.hashed[None] & np.array([bool(q.phash) for q in queries])[:, None]
-    hidden = same | near
-    if refs.scenes is not None:
-        hidden |= np.array([q.scene or "\0" for q in queries])[:, None] == refs.scenes[None]
-    return hidden
+def _distance(text: F32, others: F32) -> F32:
+    """Caption distances (eq. 1)."""
+    return np.asarray(np.sqrt(np.maximum(0, ((others - text) ** 2).sum(1))))
 
 
-def _first(texts: F32, refs: References, k: int, hidden: Any) -> list[Any]:
+# ---------------------------------------------------------------- the first stage
+def _exactly(queries: Sequence[Query], refs: References, k: int) -> list[Any]:
     """C1(q): the k nearest captions (eq. 1), row numbers in order of distance, ties by row (rows are in key order)."""
-    if refs.search is not None:
-        spare = int(hidden.sum(1).max(initial=0))
-        near = refs.search(texts, min(len(refs), k + spare))
-        return [np.asarray([r for r in row if not hidden[i, r]][:k], int) for i, row in enumerate(near)]
     # Unit vectors: ranking by distance is ranking by the product, |a - b|^2 = 2 - 2ab.
-    product = texts @ refs.texts.T
-    product[hidden] = -np.inf
+    product = refs.nearness(np.stack([q.text for q in queries]))
+    hidden = images.hamming(images.hash_bits([q.phash for q in queries]), refs.bits) <= images.NEAR_BITS
+    hidden &= refs.hashed[None] & np.array([bool(q.phash) for q in queries])[:, None]
     rows = []
-    for i in range(len(texts)):
+    for i, q in enumerate(queries):
         p = product[i]
-        n = int((~hidden[i]).sum())
-        take = min(k, n)
-        if take < n:
-            edge = np.partition(p, len(p) - take)[len(p) - take]
-            candidates = np.flatnonzero(p >= edge)  # with all ties of the edge
+        p[hidden[i]] = -np.inf
+        p[refs.same(q.sha256, q.scene)] = -np.inf
+        if k < len(p):
+            edge = np.partition(p, len(p) - k)[len(p) - k]
+            seen = np.flatnonzero(p >= edge)  # with all ties of the edge
         else:
-            candidates = np.flatnonzero(~hidden[i])
-        rows.append(candidates[np.lexsort((candidates, -p[candidates]))][:take])
+            seen = np.arange(len(p))
+        seen = seen[np.isfinite(p[seen])]
+        rows.append(seen[np.lexsort((seen, -p[seen]))][:k])
     return rows
+
+
+def _by_index(queries: Sequence[Query], refs: References, k: int) -> list[Any]:
+    """C1(q) by the store's index. What a query must not see is looked for among its hits alone, and more are asked for
+    where too few are left."""
+    assert refs.search is not None
+    found: list[Any] = [None] * len(queries)
+    waiting, ask = list(range(len(queries))), k + 16
+    while waiting:
+        ask = min(ask, len(refs))
+        hits = refs.search(np.stack([queries[i].text for i in waiting]), ask)
+        for i, row in zip(list(waiting), hits, strict=True):
+            left = _visible(queries[i], refs, np.asarray(row, int))
+            if len(left) >= k or ask == len(refs):
+                found[i] = left[:k]
+                waiting.remove(i)
+        ask *= 2
+    return found
+
+
+def _visible(q: Query, refs: References, rows: Any) -> Any:
+    """Rows without the query's own image, its near-duplicates and its scene."""
+    own = np.isin(rows, refs.same(q.sha256, q.scene))
+    return rows[~(own | refs.near(q.phash, rows))]

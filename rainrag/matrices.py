@@ -10,10 +10,13 @@ import cv2
 import numpy as np
 
 from rainrag import images
+from rainrag.encoders.triplet import STRUCTURE
 from rainrag.images import F32, U8
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-KEEP = 2048  # references whose local statistics stay in memory (0.5 MB each)
+KEEP = 512  # references whose local statistics stay in memory (0.8 MB each)
+
+Stats = tuple[F32, F32, F32]
 
 
 class References:
@@ -43,17 +46,40 @@ class References:
         self.bits = images.hash_bits(list(phash))
         self.hashed = np.array([bool(p) for p in phash])
         self.texts = np.ascontiguousarray(texts, np.float32)
+        self._texts, self._text_of = _distinct(self.texts)
         lengths = np.linalg.norm(features, axis=1, keepdims=True)
         self.features = np.ascontiguousarray(features / np.maximum(lengths, 1e-8), np.float32)
         self.structures = structures
         self.scenes = np.array(list(scenes)) if scenes is not None else None
         self.search = search
-        self._stats: OrderedDict[int, tuple[F32, F32, F32]] = OrderedDict()
+        self._by_sha256 = _rows_of(sha256)
+        self._by_scene = _rows_of(scenes or ())
+        self._stats: OrderedDict[int, Stats] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def stats(self, i: int) -> tuple[F32, F32, F32]:
+    def nearness(self, texts: F32) -> F32:
+        """(Q, N) products of captions, each distinct caption multiplied once.
+
+        Equal captions get equal values: in one product over all rows they would differ in their last bits by their
+        place, and ties would not be broken by key.
+        """
+        return np.asarray((texts @ self._texts.T)[:, self._text_of])
+
+    def near(self, phash: str, rows: Any = None) -> Any:
+        """Which references (or which of some rows) show the picture with this perceptual hash: a mask."""
+        bits, hashed = (self.bits, self.hashed) if rows is None else (self.bits[rows], self.hashed[rows])
+        if not phash:
+            return np.zeros(len(bits), bool)
+        distance = images.hamming(images.hash_bits([phash]), bits)[0]
+        return (distance <= images.NEAR_BITS) & hashed
+
+    def same(self, sha256: str, scene: str | None) -> list[int]:
+        """Rows with these bytes, or of this scene."""
+        return [*self._by_sha256.get(sha256, ()), *(self._by_scene.get(scene, ()) if scene else ())]
+
+    def stats(self, i: int) -> Stats:
         """(image, local mean, local variance) of a reference's structure, from a bounded cache."""
         if i in self._stats:
             self._stats.move_to_end(i)
@@ -65,33 +91,70 @@ class References:
         return made
 
 
+def _distinct(vectors: F32) -> tuple[F32, Any]:
+    """Distinct rows, and which of them each row is."""
+    at: dict[bytes, int] = {}
+    which = np.array([at.setdefault(v.tobytes(), len(at)) for v in vectors], int)
+    first = np.unique(which, return_index=True)[1]
+    return np.ascontiguousarray(vectors[first]), which
+
+
+def _rows_of(values: Sequence[str]) -> dict[str, list[int]]:
+    """Rows of each value."""
+    found: dict[str, list[int]] = {}
+    for i, value in enumerate(values):
+        found.setdefault(str(value), []).append(i)
+    return found
+
+
 # ---------------------------------------------------------------- SSIM with statistics computed once
 _KERNEL = np.exp(-0.5 * ((np.arange(11) - 5) / 1.5) ** 2)
 _KERNEL /= _KERNEL.sum()
+EDGE = 5  # half a window: SSIM is averaged where the window lies within the image
 
 
-def _smooth(x: F32) -> F32:
-    return np.asarray(cv2.sepFilter2D(x, -1, _KERNEL, _KERNEL, borderType=cv2.BORDER_REFLECT_101)[5:-5, 5:-5])
+def _smooth(x: F32, out: F32 | None = None) -> F32:
+    return np.asarray(cv2.sepFilter2D(x, -1, _KERNEL, _KERNEL, out, borderType=cv2.BORDER_REFLECT_101))
 
 
-def local(y: U8) -> tuple[F32, F32, F32]:
-    """(image - 128, local mean of it, local variance) for SSIM's valid region."""
+def local(y: U8) -> Stats:
+    """(image - 128, local mean of it, local variance), each of the image's size.
+
+    128 is taken off because float32 would otherwise lose the variance of calm places to the square of their mean.
+    """
     x = y.astype(np.float32) - 128
     mean = _smooth(x)
     return x, mean, _smooth(x * x) - mean * mean
 
 
-def ssim(a: tuple[F32, F32, F32], b: tuple[F32, F32, F32]) -> float:
-    """SSIM of two images from their local statistics: one filter is left to do, for the product."""
-    x, mean_x, var_x = a
-    y, mean_y, var_y = b
-    cross = cv2.multiply(mean_x, mean_y)
-    covariance = _smooth(cv2.multiply(x, y))
-    covariance -= cross
-    total = cv2.add(mean_x, mean_y)
-    # With the means taken from 128: ab = cross + 128 total + 128^2, and a^2 + b^2 = total^2 - 2 cross + the same twice.
-    shift = cv2.addWeighted(total, 256.0, total, 0, 2 * 128.0**2 + C1)
-    squares = cv2.multiply(total, total)
-    squares -= 2 * cross
-    top = (2 * cross + shift) * (2 * covariance + C2)
-    return float(cv2.mean(cv2.divide(top, (squares + shift) * (var_x + var_y + C2)))[0])
+class Structural:
+    """SSIM (eq. 3) of images whose local statistics are known: one filter is left to do, for their product.
+
+    Wang et al. (TIP 2004): Gaussian window of 11 x 11, sigma 1.5, range 255, averaged over the valid region. It keeps
+    its arrays between calls: allocating them anew took ten times as long as the arithmetic.
+    """
+
+    def __init__(self, shape: tuple[int, int] = (STRUCTURE, STRUCTURE)) -> None:
+        self._arrays = [np.empty(shape, np.float32) for _ in range(4)]
+
+    def __call__(self, a: Stats, b: Stats) -> float:
+        """SSIM in [-1, 1]; both of this object's shape, at least 11 pixels a side."""
+        x, mean_x, var_x = a
+        y, mean_y, var_y = b
+        top, low, cross, work = self._arrays
+        cv2.multiply(mean_x, mean_y, cross)
+        cv2.multiply(x, y, work)
+        _smooth(work, top)
+        cv2.addWeighted(top, 2, cross, -2, C2, top)  # 2 cov + C2
+        # With m = mean + 128: 2 m_x m_y + C1 = 2 cross + 256 (mean_x + mean_y) + 2 128^2 + C1,
+        # and m_x^2 + m_y^2 + C1 is that plus (mean_x - mean_y)^2.
+        cv2.add(mean_x, mean_y, work)
+        cv2.addWeighted(cross, 2, work, 256, 2 * 128.0**2 + C1, work)
+        cv2.multiply(top, work, top)
+        cv2.subtract(mean_x, mean_y, low)
+        cv2.multiply(low, low, low)
+        cv2.add(low, work, low)
+        cv2.addWeighted(var_x, 1, var_y, 1, C2, work)
+        cv2.multiply(low, work, low)
+        cv2.divide(top, low, top)
+        return float(cv2.mean(top[EDGE:-EDGE, EDGE:-EDGE])[0])
