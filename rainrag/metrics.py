@@ -21,6 +21,7 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | npt.NDArray[np.float6
 
 PRESETS: dict[str, Protocol] = {
     "y": Protocol("y"),
+    "y-trunc": Protocol("y-trunc", quantise="u8trunc"),
     "matlab-y": Protocol("matlab-y", "y601-studio-u8", "y601-studio-u8"),
     "unirain": Protocol("unirain", "rgb", "yiq", multiple=16, lpips=True),
     "rgb": Protocol("rgb", "rgb", "rgb"),
@@ -31,7 +32,8 @@ PRESETS: dict[str, Protocol] = {
 
 ABOUT = {
     "y": "BT.601 studio-range luma in float, as BasicSR; the field's usual figure",
-    "matlab-y": "the same rounded to 8 bit, as MATLAB's rgb2ycbcr: the field's .m scripts",
+    "y-trunc": "as y, of outputs truncated to 8 bits, as PReNet's, RLP's and WGWS-Net's scripts save them",
+    "matlab-y": "as y, the luma rounded to 8 bit, as MATLAB's rgb2ycbcr: the field's .m scripts",
     "unirain": "UniRain's own script: PSNR on RGB, SSIM on luma as pyiqa, LPIPS AlexNet, centre crop to 16",
     "rgb": "all three channels",
     "y-full": "full-range luma",

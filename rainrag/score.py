@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from rainrag import images, metrics, stats
 from rainrag.errors import DecodeError, InputError, MissingError, RainRAGError
 from rainrag.files import listing, natural
 from rainrag.records import Protocol
 
+A = TypeVar("A")
+B = TypeVar("B")
 #: What the field adds to a name to say which side it is; taken off where plain names do not meet.
 _SIDES = re.compile(
     r"(^|/)(?:norain|rain|clean|gt|lq)[-_]|[-_](?:norain|rainy|rain|clean|gt|lq|out|derained|restored|dr)$", re.I
@@ -85,13 +87,7 @@ def pair(out: Path, gt: Path, allow_missing: bool = False) -> tuple[list[tuple[s
     Raises:
         InputError: when keys are left over, unless ``allow_missing``.
     """
-    left, right = keys(out), keys(gt)
-    notes = []
-    if not set(left) & set(right):
-        bare_left, bare_right = _bare(left), _bare(right)
-        if bare_left and bare_right and set(bare_left) & set(bare_right):
-            left, right = bare_left, bare_right
-            notes.append("names joined without the marks of their side (norain-, _gt …)")
+    left, right, notes = meet(keys(out), keys(gt))
     common = sorted(set(left) & set(right), key=natural)
     only_out, only_gt = sorted(set(left) - set(right), key=natural), sorted(set(right) - set(left), key=natural)
     if not common or ((only_out or only_gt) and not allow_missing):
@@ -107,6 +103,15 @@ def pair(out: Path, gt: Path, allow_missing: bool = False) -> tuple[list[tuple[s
     if only_out or only_gt:
         notes.append(f"{len(only_out)} outputs and {len(only_gt)} targets had no partner and were left out")
     return [(k, out / left[k], gt / right[k]) for k in common], notes
+
+
+def meet(left: dict[str, str], right: dict[str, str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Two sides' names by key, without the marks of the sides where no plain names are equal; and what was done."""
+    if not set(left) & set(right):
+        bare_left, bare_right = _bare(left), _bare(right)
+        if bare_left and bare_right and set(bare_left) & set(bare_right):
+            return bare_left, bare_right, ["names joined without the marks of their side (norain-, _gt …)"]
+    return left, right, []
 
 
 def _bare(found: dict[str, str]) -> dict[str, str] | None:
@@ -143,7 +148,7 @@ def score_pairs(
         InputError: when an image cannot be read or sizes differ; the message names the key.
     """
     wanted = list(dict.fromkeys([*(["lpips"] if protocol.lpips else []), *extra]))
-    models, unavailable = _perceptual(wanted, download)
+    models, unavailable = perceptual(wanted, download)
     if progress:
         progress(-len(pairs))
 
@@ -156,7 +161,7 @@ def score_pairs(
             raise InputError(f"{key}: {e.what}", where=e.where or a, hint=e.hint) from e
 
     rows = []
-    for row, out, gt in _ahead(one, pairs, workers):
+    for row, out, gt in ahead(one, pairs, workers):
         for model in models:
             cut = [metrics.region(x, protocol.border, protocol.multiple) for x in (out, gt)]
             row[model.name] = model(cut[0], cut[1])
@@ -166,7 +171,7 @@ def score_pairs(
     return summarise(rows, protocol, models, unavailable, scenes, inference)
 
 
-def _perceptual(wanted: Sequence[str], download: bool) -> tuple[list[Any], dict[str, str]]:
+def perceptual(wanted: Sequence[str], download: bool) -> tuple[list[Any], dict[str, str]]:
     """Metrics that can be had, and why the others cannot."""
     models, unavailable = [], {}
     for name in wanted:
@@ -179,13 +184,13 @@ def _perceptual(wanted: Sequence[str], download: bool) -> tuple[list[Any], dict[
     return models, unavailable
 
 
-def _ahead(work: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
+def ahead(work: Callable[[A], B], items: Sequence[A], workers: int) -> Iterator[B]:
     """Results in order, computed a few items ahead: decoding releases the interpreter lock."""
     if workers <= 1:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(workers) as pool:
-        waiting = []
+        waiting: list[Future[B]] = []
         for item in items:
             waiting.append(pool.submit(work, item))
             if len(waiting) > 2 * workers:
@@ -202,8 +207,13 @@ def summarise(
     scenes: Sequence[str] | None = None,
     inference: str = "full",
 ) -> Scores:
-    """Means, intervals and signatures of per-image scores; infinite PSNR becomes None, with a note."""
-    names = ["psnr", "ssim", *(m.name for m in models)]
+    """Means, intervals and signatures of per-image scores; infinite PSNR becomes None, with a note.
+
+    Args:
+        rows: {"key", metric: value}; without ``psnr`` and ``ssim`` where there are no targets.
+        scenes: one a row, for the intervals; None takes every image for its own.
+    """
+    names = [n for n in ("psnr", "ssim") if rows and n in rows[0]] + [m.name for m in models]
     groups = list(scenes) if scenes is not None else [r["key"] for r in rows]
     mean: dict[str, float | None] = {}
     spans: dict[str, tuple[float, float] | None] = {}
@@ -221,7 +231,7 @@ def summarise(
     for r in rows:
         for name in names:
             r[name] = r[name] if math.isfinite(r[name]) else None
-    signature = {n: protocol.signature(n, inference) for n in ("psnr", "ssim")}
+    signature = {n: protocol.signature(n, inference) for n in names if n in ("psnr", "ssim")}
     signature |= {m.name: f"{protocol.signature(m.name, inference)}|{m.version}" for m in models}
     for name in unavailable or {}:
         mean[name] = None

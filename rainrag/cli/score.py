@@ -22,7 +22,7 @@ def score(
     gt: Annotated[Path, typer.Argument(help="Folder of clean targets with the same names.")],
     protocol: Annotated[
         list[str] | None,
-        typer.Option(help="y (default), matlab-y, unirain, rgb, y-full, pyiqa-y, weatherbench; repeatable."),
+        typer.Option(help="y (default), y-trunc, matlab-y, unirain, rgb, y-full, pyiqa-y, weatherbench; repeatable."),
     ] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Further metric of pyiqa: lpips, dists, niqe, …")] = None,
     border: Annotated[int | None, typer.Option(min=0, help="Cut so many pixels from each side.")] = None,
