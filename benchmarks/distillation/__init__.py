@@ -1,0 +1,1 @@
+"""Distillation measured on pairs whose truth is known; see docs/measured.md."""

@@ -1,0 +1,68 @@
+"""What was measured on cases, kept in parquet: rendering and measuring take minutes, deciding anew takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from rainrag import gate
+from rainrag.calibrate import Looked
+from rainrag.encoders.triplet import STRUCTURE, Triplet
+from rainrag.tables import read_table, write_table
+
+MEASURES = [f.name for f in fields(gate.Measures)]
+SIGNALS = ("rain", "texture", "nature")
+FORM = {
+    "key": "string", "scene": "string", "subset": "string", "fault": "string", "night": "bool", "drop": "bool",
+    "reason": "string", **dict.fromkeys([f"m_{m}" for m in MEASURES], "float64"), "sha256": "string", "phash": "string",
+    "caption": "string", "text": "floats", "feature": "floats", "structure": "binary", "seen_night": "bool",
+    "seen_drops": "bool", **dict.fromkeys([f"s_{s}" for s in SIGNALS], "floats"),
+}  # fmt: skip
+
+
+def write(path: Path, looked: Iterable[Looked]) -> None:
+    """Keep what was measured."""
+    write_table(path, (_row(x) for x in looked), FORM)
+
+
+def read(path: Path) -> list[Looked]:
+    """What was measured, the gate's decisions made anew by today's limits."""
+    return [_looked(r) for r in read_table(path)]
+
+
+def _row(x: Looked) -> dict[str, object]:
+    t = x.triplet
+    measures = {} if x.measures is None else {f"m_{m}": getattr(x.measures, m) for m in MEASURES}
+    return {
+        "key": x.key, "scene": x.scene, "subset": x.subset, "fault": x.fault, "night": x.night, "drop": x.drop,
+        "reason": x.reason, **measures, "sha256": x.sha256, "phash": x.phash, "caption": t.caption,
+        "text": t.text.tolist(), "feature": t.feature.tolist(), "structure": t.structure.tobytes(),
+        "seen_night": t.night, "seen_drops": t.drops, **{f"s_{s}": t.signals[s].tolist() for s in SIGNALS},
+    }  # fmt: skip
+
+
+def _looked(r: dict[str, object]) -> Looked:
+    f32 = np.float32
+    triplet = Triplet(
+        str(r["caption"]), np.array(r["text"], f32), np.array(r["feature"], f32),
+        np.frombuffer(bytes(r["structure"]), np.uint8).reshape(STRUCTURE, STRUCTURE),  # type: ignore[arg-type]
+        {s: np.array(r[f"s_{s}"], f32) for s in SIGNALS}, bool(r["seen_night"]), bool(r["seen_drops"]),
+    )  # fmt: skip
+    measures = None
+    if r[f"m_{MEASURES[0]}"] is not None:
+        measures = gate.Measures(**{m: float(r[f"m_{m}"]) for m in MEASURES})  # type: ignore[arg-type]
+    return Looked(
+        str(r["key"]), str(r["scene"]), str(r["subset"]), r["fault"], bool(r["night"]), bool(r["drop"]),  # type: ignore[arg-type]
+        r["reason"], measures, str(r["sha256"]), str(r["phash"]), triplet,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def by_scene(looked: Sequence[Looked]) -> dict[str, list[Looked]]:
+    """Cases of each scene."""
+    out: dict[str, list[Looked]] = {}
+    for x in looked:
+        out.setdefault(x.scene, []).append(x)
+    return out
