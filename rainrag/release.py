@@ -1,4 +1,4 @@
-"""Distillation from end to end, its verification, and its publication."""
+"""Distillation from end to end: from a request to splits on disk, what it would cost, and whether it still holds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from rainrag.splits import Choice
 from rainrag.store import Store
 from rainrag.voters import VOTERS, panel
 
+WORK = ".rainrag/work"  # the stages' shards, below --out
 Progress = Callable[[str, int], None]
 
 
@@ -132,20 +133,21 @@ def make(request: Request, out: Path, overwrite: bool = False, progress: Progres
     """
     started = time.perf_counter()
     data, store, voters = resolve(request)
+    check_free(out)
     if overwrite:
         clear(out)
-    planned, outcome, choice, lock = judge(request, data, store, voters, out / ".rainrag" / "work", progress)
+    planned, outcome, choice, lock = judge(request, data, store, voters, out / WORK, progress)
     engine = engine_of(request.engine, workers=request.workers, address=request.address)
     splits.write(out, planned, outcome, choice, lock, engine, (lambda n: progress("write", n)) if progress else None)
-    summary = summarise(out, planned, outcome, choice)
+    summary = summarise(out, planned, outcome, choice, request.settings)
     write_json(out / "summary.json", {k: v for k, v in summary.__dict__.items() if k not in ("seconds", "out")})
     summary.seconds = time.perf_counter() - started
     return summary
 
 
 def clear(out: Path) -> None:
-    """Remove what an earlier distillation wrote to a folder, and nothing else."""
-    for name in ("data", "ballots", "verdicts", ".rainrag", "README.md", "splits.lock", "summary.json"):
+    """Remove what an earlier distillation wrote to a folder, and nothing else; what tells that it is one goes last."""
+    for name in ("data", "ballots", "verdicts", "README.md", "splits.lock", "summary.json", "report.html", ".rainrag"):
         target = out / name
         if target.is_dir():
             shutil.rmtree(target)
@@ -185,12 +187,13 @@ def judge(
     return planned, outcome, choice, locks.lock_of(inputs, planned, outcome, choice)
 
 
-def summarise(out: Path, planned: Plan, outcome: Outcome, choice: Choice) -> Summary:
+def summarise(out: Path, planned: Plan, outcome: Outcome, choice: Choice, settings: Settings) -> Summary:
     """Numbers of a distillation."""
     from collections import Counter
 
-    from rainrag.vote import agreement
+    from rainrag import vote
 
+    share = 1.0 if settings.all_voters else settings.audit_share
     return Summary(
         out=str(out),
         candidates=len(planned.rows),
@@ -200,7 +203,7 @@ def summarise(out: Path, planned: Plan, outcome: Outcome, choice: Choice) -> Sum
         unused=dict(sorted(Counter(choice.unused.values()).items())),
         skipped=planned.skipped,
         asked=outcome.asked,
-        agreement=agreement(outcome.ballots),
+        agreement=vote.agreement(outcome.ballots, share, settings.seed),
         saved=_saved(outcome),
     )
 
@@ -264,11 +267,11 @@ def probe(request: Request, seconds: float = 60.0) -> dict[str, Any]:
     return probing.estimate(request, data, store, voters, seconds)
 
 
-def check_empty(out: Path) -> None:
+def check_free(out: Path) -> None:
     """Refuse to write into a folder that is something else.
 
     Raises:
         InputError: when the folder holds files and no earlier distillation.
     """
-    if out.exists() and any(out.iterdir()) and not (out / ".rainrag").is_dir():
-        raise InputError("the folder is not empty", where=out, hint="choose another --out")
+    if out.exists() and any(out.iterdir()) and not (out / WORK).is_dir():
+        raise InputError("the folder holds something else", where=out, hint="choose another --out")

@@ -20,6 +20,8 @@ from rainrag.records import Tier
 from rainrag.stage import Engine, Job, Shard
 from rainrag.tables import read_table, write_table
 
+TITLE = "RainRAG splits"
+LICENCE = "mixed, see the licence column"
 TEST_PAIRS = 100
 TEST_SHARE = 0.1  # of a subset's scenes, where the sources' test parts hold fewer pairs
 
@@ -237,9 +239,7 @@ def write(
     _tables(out, planned, outcome, choice)
     dataset.fill_empty(out, EXTRA)
     write_json(out / "splits.lock", lock)
-    dataset.write_card(
-        out, "RainRAG splits", _card(planned, outcome, choice, lock), "mixed, see the licence column", _more(out)
-    )
+    dataset.write_card(out, TITLE, _card(planned, outcome, choice, lock), LICENCE, more(out))
 
 
 VERDICTS = {
@@ -274,7 +274,7 @@ def _tables(out: Path, planned: Plan, outcome: Outcome, choice: Choice) -> None:
     write_table(out / "verdicts" / "train-00000.parquet", rows, VERDICTS)
 
 
-def _more(out: Path) -> list[dict[str, Any]]:
+def more(out: Path) -> list[dict[str, Any]]:
     """Further configs: rejected and real rows, ballots, verdicts."""
     found = []
     for name, pattern in (

@@ -167,9 +167,15 @@ def fleiss_kappa(answers: Sequence[Sequence[str]]) -> float | None:
     return float((per_item.mean() - chance) / (1 - chance))
 
 
-def agreement(ballots: Mapping[str, Sequence[Ballot]]) -> dict[str, Any]:
-    """How voters agree on the items that all of them judged: kappa, share of unanimous items, yes rates."""
-    full = {k: b for k, b in ballots.items() if b and all(x.answer != "skipped" for x in b)}
+def agreement(ballots: Mapping[str, Sequence[Ballot]], share: float = 1.0, seed: int = 0) -> dict[str, Any]:
+    """How voters agree on the audit sample, in which all of them judged: kappa, share of unanimous items, yes rates.
+
+    Items outside it are left out even where all judged them: those are the ones on which the first voters differed.
+
+    Args:
+        share: of the audit sample; 1 where every voter judged every item.
+    """
+    full = {k: b for k, b in ballots.items() if b and audited(k, share, seed) and all(x.answer != "skipped" for x in b)}
     rows = [[x.answer for x in b] for b in full.values()]
     voters = [x.voter for x in next(iter(full.values()))] if full else []
     unanimous = sum(len(set(r)) == 1 for r in rows) / len(rows) if rows else None

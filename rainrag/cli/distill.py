@@ -20,6 +20,8 @@ def register(app: typer.Typer) -> None:
 
     app.command("distill")(distill)
     app.command("verify")(publish.verify)
+    app.command("report")(publish.report)
+    app.command("push")(publish.push)
 
 
 VOTING = "Voters"

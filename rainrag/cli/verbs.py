@@ -41,6 +41,8 @@ VERBS: dict[str, Verb] = {
     "store": Verb("store", DATA, "The store of real rainy photographs: build, query, verify."),
     "distill": Verb("distill", DATA, "Retrieve, vote, and keep the pairs that look real."),
     "verify": Verb("distill", DATA, "Rebuild splits from the data and compare with their lock."),
+    "report": Verb("distill", DATA, "Splits in one HTML file: what was kept, and why."),
+    "push": Verb("distill", DATA, "Publish splits on the Hub, pixels where licences permit."),
     "calibrate": Verb("calibrate", DATA, "Measure gate and voters on planted faults."),
     "train": Verb("train", MODELS, "Train UniRain or any published network."),
     "bench": Verb("bench", MODELS, "Run models on test sets and score them."),
