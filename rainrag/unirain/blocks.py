@@ -73,11 +73,15 @@ class MDTA(nn.Module):
         self.qkv_dwconv = nn.Conv2d(inner * 3, inner * 3, 3, padding=1, groups=inner * 3, bias=bias)
         self.project_out = nn.Conv2d(inner, channels, 1, bias=bias)
 
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Attention alone: (B, 3 * rank, H, W), queries, keys and values, to (B, rank, H, W)."""
+        b, _, h, w = qkv.shape
+        q, k, v = qkv.reshape(b, 3, self.heads, -1, h * w).unbind(1)
+        return channel_attention(q, k, v, self.temperature).reshape(b, -1, h, w)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
-        b, _, h, w = x.shape
-        q, k, v = self.qkv_dwconv(self.qkv(x)).reshape(b, 3, self.heads, -1, h * w).unbind(1)
-        mixed: Tensor = self.project_out(channel_attention(q, k, v, self.temperature).reshape(b, -1, h, w))
+        mixed: Tensor = self.project_out(self.attend(self.qkv_dwconv(self.qkv(x))))
         return mixed
 
 
