@@ -1,0 +1,1 @@
+"""Training: recipes, the pixel cache, balanced batches, the Lightning module and the run around it."""
