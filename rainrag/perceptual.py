@@ -6,6 +6,7 @@ No substitutes: ST-LPIPS is not LPIPS, and is named as itself where it is asked 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import urllib.request
@@ -47,8 +48,13 @@ class Metric:
                 f"pyiqa has no metric '{name}'", hint="python -c 'import pyiqa; print(pyiqa.list_models())'"
             )
         try:
-            # pyiqa prints what it does; our stdout is for results.
-            with contextlib.redirect_stdout(sys.stderr), contextlib.nullcontext() if download else _no_network():
+            # pyiqa prints what it does, also downloads that are about to be refused; our stdout is for results.
+            said = sys.stderr if download else io.StringIO()
+            with (
+                contextlib.redirect_stdout(said),
+                contextlib.redirect_stderr(said),
+                contextlib.nullcontext() if download else _no_network(),
+            ):
                 self.model = pyiqa.create_metric(real, device=device)
         except MissingError:
             raise

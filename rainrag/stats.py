@@ -5,7 +5,7 @@ References: Efron and Tibshirani 1993 (bootstrap), Pitman 1937 (sign-flip permut
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,16 +127,23 @@ def _needed(gap: F64, scenes: Sequence[str]) -> int | None:
 
 
 def ranks(
-    scores: Mapping[str, Sequence[float]], scenes: Sequence[str], larger_is_better: bool = True, alpha: float = 0.05
+    scores: Mapping[str, Sequence[float]],
+    scenes: Sequence[str],
+    larger_is_better: bool = True,
+    alpha: float = 0.05,
+    compared: Sequence[Comparison] | None = None,
 ) -> dict[str, tuple[int, int]]:
     """Rank of each method as an interval: 1 + those surely better, to the number of methods minus those surely worse.
 
-    "Surely" is a Holm-adjusted paired test below ``alpha``. Methods whose intervals overlap cannot be told apart by
-    these images alone.
+    "Surely" is a Holm-adjusted paired test below ``alpha``. Methods whose intervals overlap may differ all the same:
+    ``groups`` tells which ones these images cannot tell apart.
+
+    Args:
+        compared: what ``compare`` gave for these scores, where it is at hand.
     """
     better = dict.fromkeys(scores, 0)
     worse = dict.fromkeys(scores, 0)
-    for c in compare(scores, scenes):
+    for c in compare(scores, scenes) if compared is None else compared:
         if c.p >= alpha:
             continue
         first = (c.difference > 0) == larger_is_better
@@ -145,3 +152,38 @@ def ranks(
         better[lose] += 1
     n = len(scores)
     return {m: (1 + better[m], n - worse[m]) for m in scores}
+
+
+def groups(
+    scores: Mapping[str, Sequence[float]],
+    scenes: Sequence[str],
+    larger_is_better: bool = True,
+    alpha: float = 0.05,
+    compared: Sequence[Comparison] | None = None,
+) -> list[tuple[str, ...]]:
+    """Methods that cannot be told apart: the largest sets in which no pair differs at ``alpha``, best first.
+
+    Two methods share a set if and only if their Holm-adjusted paired test finds no difference; a method may be in
+    several sets (the letters of a compact letter display).
+    """
+    near: dict[str, set[str]] = {m: set() for m in scores}
+    for c in compare(scores, scenes) if compared is None else compared:
+        if c.p >= alpha:
+            near[c.a].add(c.b)
+            near[c.b].add(c.a)
+    sign = -1 if larger_is_better else 1
+    place = {m: i for i, m in enumerate(sorted(scores, key=lambda m: sign * float(np.mean(scores[m]))))}
+    found = [tuple(sorted(g, key=place.__getitem__)) for g in _cliques(set(), set(scores), set(), near)]
+    return sorted(found, key=lambda g: [place[m] for m in g])
+
+
+def _cliques(
+    chosen: set[str], open_: set[str], done: set[str], near: Mapping[str, set[str]]
+) -> Iterator[frozenset[str]]:
+    """Maximal sets of mutual neighbours (Bron and Kerbosch 1973)."""
+    if not open_ and not done:
+        yield frozenset(chosen)
+        return
+    for m in sorted(open_):
+        yield from _cliques(chosen | {m}, open_ & near[m], done & near[m], near)
+        open_, done = open_ - {m}, done | {m}

@@ -79,6 +79,55 @@ def test_ranks_are_intervals() -> None:
     assert lower["best"] == (4, 4)
 
 
+def test_comparison_by_hand() -> None:
+    # Eight scenes, every difference 2 or 4: mean 3, the standard deviation of the scenes 2 * sqrt(2/7).
+    gap = [2.0, 4.0] * 4
+    found = stats.compare({"a": gap, "b": [0.0] * 8}, SCENES)
+    assert [(c.a, c.b) for c in found] == [("a", "b")]
+    one = found[0]
+    assert one.difference == pytest.approx(3)
+    assert one.p == pytest.approx(2 / 2**8)
+    assert one.interval is not None
+    assert 2 <= one.interval[0] < 3 < one.interval[1] <= 4
+    want = ((1.96 + 0.8416) * 2 * np.sqrt(2 / 7) / 3) ** 2
+    assert one.scenes_needed == np.ceil(want)
+
+
+def test_three_comparisons_are_corrected_together() -> None:
+    scores = {"a": [1.0] * 8, "b": [0.0] * 8, "c": [0.0] * 8}
+    p = {(c.a, c.b): c.p for c in stats.compare(scores, SCENES)}
+    assert p["a", "b"] == pytest.approx(3 * 2 / 2**8)
+    assert p["a", "c"] == pytest.approx(3 * 2 / 2**8)  # Holm: never below the one before it
+    assert p["b", "c"] == 1
+
+
+def _comparisons(names: list[str], same: set[tuple[str, str]]) -> list[stats.Comparison]:
+    return [
+        stats.Comparison(a, b, 1.0, None, 0.5 if (a, b) in same else 0.01, None)
+        for a, b in itertools.combinations(names, 2)
+    ]
+
+
+def test_groups_share_exactly_those_that_do_not_differ() -> None:
+    scores = {m: [float(v)] for m, v in zip("abcd", (4, 3, 2, 1), strict=True)}
+    chain = _comparisons(list("abcd"), {("a", "b"), ("b", "c")})
+    assert stats.groups(scores, ["s"], compared=chain) == [("a", "b"), ("b", "c"), ("d",)]
+    assert stats.groups(scores, ["s"], larger_is_better=False, compared=chain) == [("d",), ("c", "b"), ("b", "a")]
+    assert stats.ranks(scores, ["s"], compared=chain) == {"a": (1, 2), "b": (1, 3), "c": (2, 3), "d": (4, 4)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sets(st.sampled_from(list(itertools.combinations("abcdef", 2)))))
+def test_groups_are_maximal_and_cover_all(same: set[tuple[str, str]]) -> None:
+    names = list("abcdef")
+    scores = {m: [float(-i)] for i, m in enumerate(names)}
+    found = [set(g) for g in stats.groups(scores, ["s"], compared=_comparisons(names, same))]
+    together = {(a, b) for a, b in itertools.combinations(names, 2) if any({a, b} <= g for g in found)}
+    assert together == same
+    assert set().union(*found) == set(names)
+    assert not any(g < h for g in found for h in found)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0.001, 1), min_size=1, max_size=8))
 def test_holm_never_helps_and_keeps_the_order(p: list[float]) -> None:
