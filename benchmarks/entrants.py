@@ -70,10 +70,11 @@ def find(name: str, weights: str | None, kin: Sequence[str] = ()) -> Entrant:
 def _unirain(weights: str | None) -> Entrant:
     from rainrag.restore import models
 
-    given = str(workspace.home() / weights) if weights and (workspace.home() / weights).is_dir() else weights
+    here = workspace.home() / weights if weights else None
+    given = str(here) if here and here.exists() and not Path(str(weights)).exists() else weights
     found = models.unirain(given)
     file = _unirain_file(found.weights)
-    shown = found.weights if file is None or found.weights in models.shipped() else file.parent.name
+    shown = found.weights if file is None or found.weights in models.shipped() else _called(file)
     trained_on, hashes = _scenes(file)
     return Entrant(
         "unirain", shown, None if file is None else sha256_file(file), trained_on, hashes, found.network, found.contract
@@ -89,6 +90,14 @@ def _unirain_file(weights: str | None) -> Path | None:
     shipped = Path(rainrag.unirain.__file__).parent / "weights" / weights / "model.safetensors"
     places = (shipped, Path(weights) / "model.safetensors", Path(weights))
     return next((p for p in places if p.is_file()), None)
+
+
+def _called(file: Path) -> str:
+    """A short name for a weights file: its own, or its run's where every run's file has the same."""
+    parents = [file.parent.name, file.parent.parent.name]
+    if file.stem not in ("model", "weights", "best", "last"):
+        return file.stem
+    return parents[1] if parents[0] == "weights" and parents[1] else parents[0]
 
 
 def _scenes(file: Path | None) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
@@ -113,7 +122,7 @@ def _baseline(name: str, weights: str | None, kin: Sequence[str]) -> Entrant:
     trained_on, hashes = _scenes(file)
     if known is not None:
         trained_on = known.trained_on
-    label = known.tag if known else file.stem
+    label = known.tag if known else _called(file)
     return Entrant(
         name, label, sha256_file(file), trained_on, hashes, baselines.load(name, file), contract,
         notes=() if known else ("weights that the card does not list",),
@@ -124,6 +133,9 @@ def _weights(card: Card, given: str | None, kin: Sequence[str]) -> tuple[Path, W
     """The file to load, and which of the card's weights it is."""
     usable = [w for w in card.weights if w.refused is None]
     for path in (Path(given), workspace.home() / given) if given else ():
+        inside = sorted(p for p in path.glob("*") if p.suffix in WEIGHTS_FILES) if path.is_dir() else []
+        if len(inside) == 1:  # a folder that 'rainrag train' wrote
+            path = inside[0]
         if path.is_file():
             digest = sha256_file(path)
             return path, next((w for w in usable if w.archive.sha256 == digest), None)
