@@ -18,7 +18,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from rainrag.errors import InputError, UsageError, did_you_mean
-from rainrag.unirain.blocks import GDFN, MDTA, LayerNorm2d, downsample, upsample
+from rainrag.unirain.blocks import GDFN, MDTA, LayerNorm2d
 from rainrag.unirain.experts import KINDS, MODES, MoEAttention, Routing, reflected
 
 #: Sides of the network's maps are halved three times.
@@ -30,7 +30,7 @@ class Preset:
     """Sizes of a network.
 
     Args:
-        channels: C of the first level; the levels have C, 2C, 4C, 8C, the first one of the decoder 2C.
+        widths: channels of levels 1 to 4; the decoder's level 1 has twice those of the encoder's.
         encoder_blocks: of levels 1 to 3.
         latent_blocks: of level 4.
         decoder_blocks: of levels 1 to 3.
@@ -39,7 +39,7 @@ class Preset:
         expansion: of the feed-forward parts.
     """
 
-    channels: int
+    widths: tuple[int, int, int, int]
     encoder_blocks: tuple[int, int, int]
     latent_blocks: int
     decoder_blocks: tuple[int, int, int]
@@ -49,10 +49,25 @@ class Preset:
 
 
 PRESETS = {
-    "tiny": Preset(8, (1, 1, 1), 1, (1, 1, 1), 1, (1, 1, 2, 2), 2.0),
-    "small": Preset(32, (2, 3, 3), 4, (2, 3, 3), 2, (1, 2, 4, 8), 2.27),
-    "base": Preset(48, (4, 7, 5), 8, (4, 5, 3), 4, (1, 2, 4, 8), 2.4),
+    "tiny": Preset((8, 16, 32, 64), (1, 1, 1), 1, (1, 1, 1), 1, (1, 1, 2, 2), 2.0),
+    "small": Preset((32, 64, 128, 256), (2, 3, 3), 4, (2, 3, 3), 2, (1, 2, 4, 8), 2.27),
+    "base": Preset((48, 96, 192, 384), (4, 7, 5), 8, (4, 5, 3), 4, (1, 2, 4, 8), 2.4),
 }
+
+
+def conv(channels: int, out: int, kernel: int) -> nn.Conv2d:
+    """Convolution without bias that keeps the size."""
+    return nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=False)
+
+
+def down(channels: int, out: int) -> nn.Sequential:
+    """Half the size: (channels, H, W) -> (out, H/2, W/2)."""
+    return nn.Sequential(conv(channels, out // 4, 3), nn.PixelUnshuffle(2))
+
+
+def up(channels: int, out: int) -> nn.Sequential:
+    """Twice the size: (channels, H, W) -> (out, 2H, 2W)."""
+    return nn.Sequential(conv(channels, out * 4, 3), nn.PixelShuffle(2))
 
 
 class Block(nn.Module):
@@ -115,9 +130,9 @@ class Prompt(nn.Module):
         self.maps = nn.Parameter(torch.rand(length, width * side * side))
         self.width, self.side = width, side
         self.linear = nn.Linear(channels, length)
-        self.smooth = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.smooth = conv(width, width, 3)
         self.meet = Block(channels + width, MDTA(channels + width, heads), expansion)
-        self.reduce = nn.Conv2d(channels + width, channels, 1, bias=False)
+        self.reduce = conv(channels + width, channels, 1)
 
     def forward(self, x: Tensor, name: str, given: Mapping[str, Tensor] | None, seen: dict[str, Routing]) -> Tensor:
         """As ``Block.forward``; the weights are those of the maps."""
@@ -200,30 +215,27 @@ class UniRain(
             "renorm": renorm_topk, "kind": expert_kind,
         }  # fmt: skip
 
-        def stack(level: int, blocks: int, mode: str = "none", channels: int | None = None) -> nn.ModuleList:
-            c, heads = channels or size.channels << level - 1, size.heads[level - 1]
+        def stack(level: int, blocks: int, mode: str = "none", width: int | None = None) -> nn.ModuleList:
+            c, heads = width or size.widths[level - 1], size.heads[level - 1]
             return nn.ModuleList(
                 Block(c, MDTA(c, heads) if mode == "none" else MoEAttention(c, heads, mode, **moe), size.expansion)
                 for _ in range(blocks)
             )
 
-        c, (e1, e2, e3), (d1, d2, d3) = size.channels, size.encoder_blocks, size.decoder_blocks
-        self.stem = nn.Conv2d(3, c, 3, padding=1, bias=False)
-        self.encoder1, self.down1 = stack(1, e1, encoder), downsample(c)
-        self.encoder2, self.down2 = stack(2, e2, encoder), downsample(2 * c)
-        self.encoder3, self.down3 = stack(3, e3, encoder), downsample(4 * c)
+        (w1, w2, w3, w4), (e1, e2, e3), (d1, d2, d3) = size.widths, size.encoder_blocks, size.decoder_blocks
+        self.stem = conv(3, w1, 3)
+        self.encoder1, self.down1 = stack(1, e1, encoder), down(w1, w2)
+        self.encoder2, self.down2 = stack(2, e2, encoder), down(w2, w3)
+        self.encoder3, self.down3 = stack(3, e3, encoder), down(w3, w4)
         self.latent = stack(4, size.latent_blocks)
         self.prompts = nn.ModuleList(
-            Prompt(c << level, size.heads[level], size.expansion, 128 >> level) for level in (3, 2, 1) if prompt
+            Prompt(size.widths[level], size.heads[level], size.expansion, 128 >> level) for level in (3, 2, 1) if prompt
         )
-        self.up3, self.fuse3 = upsample(8 * c), nn.Conv2d(8 * c, 4 * c, 1, bias=False)
-        self.decoder3 = stack(3, d3, decoder)
-        self.up2, self.fuse2 = upsample(4 * c), nn.Conv2d(4 * c, 2 * c, 1, bias=False)
-        self.decoder2 = stack(2, d2, decoder)
-        self.up1 = upsample(2 * c)
-        self.decoder1 = stack(1, d1, decoder, 2 * c)
-        self.refinement = stack(1, size.refinement_blocks, channels=2 * c)
-        self.output = nn.Conv2d(2 * c, 3, 3, padding=1, bias=False)
+        self.up3, self.fuse3, self.decoder3 = up(w4, w3), conv(2 * w3, w3, 1), stack(3, d3, decoder)
+        self.up2, self.fuse2, self.decoder2 = up(w3, w2), conv(2 * w2, w2, 1), stack(2, d2, decoder)
+        self.up1, self.decoder1 = up(w2, w1), stack(1, d1, decoder, 2 * w1)  # nothing fused: all of both levels is kept
+        self.refinement = stack(1, size.refinement_blocks, width=2 * w1)
+        self.output = conv(2 * w1, 3, 3)
         nn.init.normal_(self.output.weight, std=1e-4)  # a fresh network hands its input on
 
     def forward(self, x: Tensor, routes: Mapping[str, Tensor] | None = None) -> Tensor:
