@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rainrag import images
-from rainrag.errors import UsageError
+from rainrag.encoders.triplet import Triplet, Triplets
+from rainrag.errors import InputError, UsageError
+from rainrag.files import sha256_bytes
 from rainrag.images import F32, U8
-from rainrag.matrices import References, Stats, Structural, local
+from rainrag.matrices import References
 from rainrag.records import Match
+from rainrag.store import SMALLEST
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,33 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A photograph as a query: its triplet with all that was measured, and its pixels."""
+
+    query: Query
+    triplet: Triplet
+    rgb: U8
+
+    @classmethod
+    def read(cls, path: Path, triplets: Triplets) -> Asked:
+        """From a file.
+
+        Raises:
+            DecodeError: when it is no usable image.
+            InputError: when it is too small.
+        """
+        data = images.read_bytes(path)
+        rgb = images.decode(data, str(path)).rgb
+        if min(rgb.shape[:2]) < SMALLEST:
+            raise InputError(
+                f"{rgb.shape[1]}x{rgb.shape[0]} is too small", where=path, hint=f"at least {SMALLEST} pixels a side"
+            )
+        t = triplets([rgb])[0]
+        query = Query(path.name, sha256_bytes(data), images.phash(rgb), t.text, t.feature, t.structure)
+        return cls(query, t, rgb)
+
+
+@dataclass(frozen=True)
 class Trace:
     """What every stage found for a query, best first: (key, score) and the retrieved set with all scores.
 
@@ -73,7 +104,7 @@ class Trace:
 
 
 # ---------------------------------------------------------------- the cascade
-AT_ONCE = 256  # queries: their local statistics are in memory together (0.8 MB each)
+AT_ONCE = 256  # queries
 CELLS = 1 << 23  # query-reference products in memory together
 
 
@@ -93,8 +124,9 @@ def retrieve(queries: Sequence[Query], refs: References, sizes: Sizes, structura
     for at in range(0, len(queries), step):
         part = queries[at : at + step]
         found = _narrow(part, refs, sizes)
-        matches = _compare(part, refs, found, sizes.k3) if structural else [()] * len(part)
-        out += [Retrieved(m, tuple(refs.keys[int(r)] for r in c.look)) for m, c in zip(matches, found, strict=True)]
+        for q, c in zip(part, found, strict=True):
+            matches = _compare(q, refs, c, sizes.k3) if structural else ()
+            out.append(Retrieved(matches, tuple(refs.keys[int(r)] for r in c.look)))
     return out
 
 
@@ -107,7 +139,7 @@ def trace(query: Query, refs: References, sizes: Sizes) -> Trace:
     return Trace(
         tuple((refs.keys[int(r)], float(d)) for r, d in zip(found.meaning, far, strict=True)),
         tuple((refs.keys[int(r)], float(c)) for r, c in zip(found.look, found.cosines, strict=True)),
-        _compare([query], refs, [found], sizes.k3)[0],
+        _compare(query, refs, found, sizes.k3),
     )
 
 
@@ -133,26 +165,10 @@ def _narrow(queries: Sequence[Query], refs: References, sizes: Sizes) -> list[_F
     return found
 
 
-def _compare(queries: Sequence[Query], refs: References, found: list[_Found], k3: int) -> list[tuple[Match, ...]]:
-    """S(q) of a batch by SSIM (eq. 3).
-
-    Reference by reference, so that each one's local statistics are computed once for all queries that met it.
-    """
-    mine = [local(q.structure) for q in queries]
-    asked: dict[int, list[tuple[int, int]]] = {}
-    for i, c in enumerate(found):
-        for n, r in enumerate(c.look):
-            asked.setdefault(int(r), []).append((i, n))
-    scores = [np.zeros(len(c.look), np.float32) for c in found]
-    ssim = Structural()
-    for r in sorted(asked):
-        theirs: Stats = refs.stats(r)
-        for i, n in asked[r]:
-            scores[i][n] = ssim(mine[i], theirs)
-    return [_best(q, refs, c, s, k3) for q, c, s in zip(queries, found, scores, strict=True)]
-
-
-def _best(q: Query, refs: References, c: _Found, structural: Any, k3: int) -> tuple[Match, ...]:
+def _compare(q: Query, refs: References, c: _Found, k3: int) -> tuple[Match, ...]:
+    """S(q) from C2(q) by SSIM (eq. 3), with the scores of all stages."""
+    mine = refs.structural.measure(q.structure)
+    structural = np.array([refs.structural(mine, refs.stats(int(r))) for r in c.look], np.float32)
     best = np.lexsort((c.look, -structural))[:k3]
     far = _distance(q.text, refs.texts[c.look[best]])
     return tuple(

@@ -14,9 +14,10 @@ from rainrag.encoders.triplet import STRUCTURE
 from rainrag.images import F32, U8
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-KEEP = 512  # references whose local statistics stay in memory (0.8 MB each)
+KEEP = 384  # references whose local statistics stay in memory (1 MB each)
 
-Stats = tuple[F32, F32, F32]
+#: (4, H, W) float32: an image, its local mean m, m^2 + C1 / 2, its local variance + C2 / 2.
+Stats = F32
 
 
 class References:
@@ -54,6 +55,7 @@ class References:
         self.search = search
         self._by_sha256 = _rows_of(sha256)
         self._by_scene = _rows_of(scenes or ())
+        self.structural = Structural()
         self._stats: OrderedDict[int, Stats] = OrderedDict()
 
     def __len__(self) -> int:
@@ -80,14 +82,13 @@ class References:
         return [*self._by_sha256.get(sha256, ()), *(self._by_scene.get(scene, ()) if scene else ())]
 
     def stats(self, i: int) -> Stats:
-        """(image, local mean, local variance) of a reference's structure, from a bounded cache."""
+        """Local statistics of a reference's structure, from a bounded cache: valid until ``KEEP`` others were asked for."""
         if i in self._stats:
             self._stats.move_to_end(i)
             return self._stats[i]
-        made = local(np.asarray(self.structures[i]))
+        spare = self._stats.popitem(last=False)[1] if len(self._stats) >= KEEP else None
+        made = self.structural.measure(np.asarray(self.structures[i]), spare)
         self._stats[i] = made
-        if len(self._stats) > KEEP:
-            self._stats.popitem(last=False)
         return made
 
 
@@ -113,48 +114,58 @@ _KERNEL /= _KERNEL.sum()
 EDGE = 5  # half a window: SSIM is averaged where the window lies within the image
 
 
-def _smooth(x: F32, out: F32 | None = None) -> F32:
-    return np.asarray(cv2.sepFilter2D(x, -1, _KERNEL, _KERNEL, out, borderType=cv2.BORDER_REFLECT_101))
+def _smooth(x: F32, out: F32) -> None:
+    """Windowed mean."""
+    cv2.sepFilter2D(x, -1, _KERNEL, _KERNEL, out, borderType=cv2.BORDER_REFLECT_101)
 
 
 def local(y: U8) -> Stats:
-    """(image - 128, local mean of it, local variance), each of the image's size.
-
-    128 is taken off because float32 would otherwise lose the variance of calm places to the square of their mean.
-    """
-    x = y.astype(np.float32) - 128
-    mean = _smooth(x)
-    return x, mean, _smooth(x * x) - mean * mean
+    """Local statistics of an image."""
+    return Structural(y.shape).measure(y)
 
 
 class Structural:
     """SSIM (eq. 3) of images whose local statistics are known: one filter is left to do, for their product.
 
-    Wang et al. (TIP 2004): Gaussian window of 11 x 11, sigma 1.5, range 255, averaged over the valid region. It keeps
-    its arrays between calls: allocating them anew took ten times as long as the arithmetic.
+    Wang et al. (TIP 2004): Gaussian window of 11 x 11, sigma 1.5, range 255, averaged over the valid region. In float32,
+    whose rounding comes to some 1e-6 in the end. It keeps its arrays between calls:
+    allocating them anew took ten times as long as the arithmetic.
     """
 
-    def __init__(self, shape: tuple[int, int] = (STRUCTURE, STRUCTURE)) -> None:
+    def __init__(self, shape: tuple[int, ...] = (STRUCTURE, STRUCTURE)) -> None:
+        self._shape = shape
         self._arrays = [np.empty(shape, np.float32) for _ in range(4)]
+
+    def measure(self, y: U8, out: Stats | None = None) -> Stats:
+        """Local statistics of an image.
+
+        Args:
+            out: where to write them; a new array if not given.
+        """
+        made = np.empty((4, *self._shape), np.float32) if out is None else out
+        x, mean, square, var = made
+        np.copyto(x, y)
+        _smooth(x, mean)
+        cv2.multiply(x, x, self._arrays[0])
+        _smooth(self._arrays[0], var)
+        cv2.multiply(mean, mean, square)
+        cv2.addWeighted(var, 1, square, -1, C2 / 2, var)
+        cv2.addWeighted(square, 1, square, 0, C1 / 2, square)
+        return made
 
     def __call__(self, a: Stats, b: Stats) -> float:
         """SSIM in [-1, 1]; both of this object's shape, at least 11 pixels a side."""
-        x, mean_x, var_x = a
-        y, mean_y, var_y = b
-        top, low, cross, work = self._arrays
-        cv2.multiply(mean_x, mean_y, cross)
+        x, mean_x, square_x, var_x = a
+        y, mean_y, square_y, var_y = b
+        top, means, low, work = self._arrays
         cv2.multiply(x, y, work)
         _smooth(work, top)
-        cv2.addWeighted(top, 2, cross, -2, C2, top)  # 2 cov + C2
-        # With m = mean + 128: 2 m_x m_y + C1 = 2 cross + 256 (mean_x + mean_y) + 2 128^2 + C1,
-        # and m_x^2 + m_y^2 + C1 is that plus (mean_x - mean_y)^2.
-        cv2.add(mean_x, mean_y, work)
-        cv2.addWeighted(cross, 2, work, 256, 2 * 128.0**2 + C1, work)
-        cv2.multiply(top, work, top)
-        cv2.subtract(mean_x, mean_y, low)
-        cv2.multiply(low, low, low)
-        cv2.add(low, work, low)
-        cv2.addWeighted(var_x, 1, var_y, 1, C2, work)
+        cv2.multiply(mean_x, mean_y, means)
+        cv2.addWeighted(top, 2, means, -2, C2, top)  # 2 cov + C2
+        cv2.addWeighted(means, 2, means, 0, C1, means)
+        cv2.multiply(top, means, top)
+        cv2.add(square_x, square_y, low)
+        cv2.add(var_x, var_y, work)
         cv2.multiply(low, work, low)
         cv2.divide(top, low, top)
         return float(cv2.mean(top[EDGE:-EDGE, EDGE:-EDGE])[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,10 +15,10 @@ from PIL import Image
 from rainrag import audit, dataset, images
 from rainrag.encoders.triplet import Triplet, Triplets
 from rainrag.errors import DecodeError, InputError
-from rainrag.files import atomic, fingerprint, lock, read_json, sha256_bytes, write_json
+from rainrag.files import atomic, fingerprint, lock, read_json, sha256_bytes, sha256_file, write_json
 from rainrag.images import U8
 from rainrag.stage import Engine, Job, Shard
-from rainrag.store import PROTOTYPE, VERSION, Store, count, locate
+from rainrag.store import PROTOTYPE, SMALLEST, VERSION, Store, count, locate
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Photo:
 
     key: str
     path: str
+    sha256: str
     licence: str
     shard: str | None = None
     group: int = 0
@@ -58,7 +59,7 @@ class Measure:
             except DecodeError as e:
                 bad.append({"key": photo.key, "reason": e.reason, "detail": e.what})
                 continue
-            if min(decoded.size) < 96:
+            if min(decoded.size) < SMALLEST:
                 bad.append({"key": photo.key, "reason": "too-small", "detail": f"{decoded.size[0]}x{decoded.size[1]}"})
                 continue
             rows.append(self.row(photo, data, decoded))
@@ -151,64 +152,116 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         pq.write_table(table, tmp, compression="zstd", use_dictionary=False)
 
 
+PART = 32  # photographs a shard: what is lost at most when a build is killed
 _BLANK: dict[str, Any] = {"key": "", "sha256": "", "phash": ""}
 
 
 # ---------------------------------------------------------------- building
-def photographs(data: Sequence[Path]) -> list[Shard]:
-    """Shards of photographs of folders and datasets. Of pairs, only the rainy side of unlabelled rows is taken.
+def datasets(root: Path) -> list[Path]:
+    """Datasets below a folder that have photographs for the store."""
+    import pyarrow.parquet as pq
+
+    def has(path: Path) -> bool:
+        return any(
+            r["real"] and r["gt_sha256"] is None
+            for part in dataset.shards(path)
+            for r in pq.read_table(part, columns=["real", "gt_sha256"]).to_pylist()
+        )
+
+    found = sorted(p for p in root.iterdir() if dataset.is_dataset(p)) if root.is_dir() else []
+    return [p for p in found if has(p)]
+
+
+def photographs(data: Sequence[Path], known: Mapping[str, str] | None = None) -> list[Shard]:
+    """Shards of photographs of folders, files and datasets. Of datasets, only unlabelled rows of real rain are taken.
+
+    Shards are named by their content, so a changed file is measured anew, and one that was only moved is not.
+
+    Args:
+        known: sha256 by key of photographs that are in the store already; these are passed over.
 
     Raises:
-        MissingError, InputError: when there is nothing.
+        MissingError: for a folder that is not there.
+        InputError: when one has nothing to give, or two photographs would have the same key.
     """
     shards: list[Shard] = []
+    taken = dict(known or {})
     for root in data:
-        if dataset.is_dataset(root):
-            shards += _dataset_photos(root)
-            continue
-        found, _ = audit.entries(root)
-        photos = [Photo(e.key, e.lq, "unstated") for s in found for e in s.rows if e.gt is None]
-        if not photos:
-            raise InputError(
-                "these are pairs; the store is of unlabelled photographs of real rain",
-                where=root,
-                hint="name a folder of photographs, or rainrag ingest folder … first",
-            )
-        for at in range(0, len(photos), 32):
-            part = tuple(photos[at : at + 32])
-            shards.append(Shard(fingerprint([[p.key, _stamp(p.path)] for p in part]), part))
+        found = _dataset_photos(root) if dataset.is_dataset(root) else _files(root)
+        for part in found:
+            new = tuple(p for p in part if not _is_known(p, taken, root))
+            if new:
+                shards.append(Shard(fingerprint([[p.key, p.sha256] for p in new]), new))
     return shards
 
 
-def _stamp(path: str) -> int:
+def _is_known(photo: Photo, taken: dict[str, str], root: Path) -> bool:
+    """Whether the same photograph was met before; notes a new one.
+
+    Raises:
+        InputError: when its key is another photograph's.
+    """
+    if photo.key not in taken:
+        taken[photo.key] = photo.sha256
+        return False
+    if taken[photo.key] != photo.sha256:
+        raise InputError(
+            f"two different photographs would be called '{photo.key}'",
+            where=root,
+            hint="give one of the folders another name; if the file has changed: rainrag store build … --overwrite",
+        )
+    return True
+
+
+def _files(root: Path) -> list[list[Photo]]:
+    """Photographs of a folder, or a single file, in parts of 32.
+
+    Raises:
+        MissingError, InputError: when there is none.
+    """
+    if root.is_file():
+        return [[Photo(f"{root.resolve().parent.name}/{root.stem}", str(root), _sha256(root), "unstated")]]
+    found, _ = audit.entries(root)  # files that are no images are not listed; broken images are, and reported
+    entries = [e for s in found for e in s.rows]
+    if any(e.gt for e in entries):
+        raise InputError(
+            "these are pairs; the store is of unlabelled photographs of real rain",
+            where=root,
+            hint="name a folder of photographs, or a dataset made by 'rainrag ingest folder'",
+        )
+    photos = [Photo(e.key, e.lq, _sha256(Path(e.lq)), "unstated") for e in entries]
+    return [photos[at : at + PART] for at in range(0, len(photos), PART)]
+
+
+def _sha256(path: Path) -> str:
+    """Identity of a file; "" where it cannot be read, which the decoder then reports."""
     try:
-        return Path(path).stat().st_size
+        return sha256_file(path)
     except OSError:
-        return 0
+        return ""
 
 
-def _dataset_photos(root: Path) -> list[Shard]:
+def _dataset_photos(root: Path) -> list[list[Photo]]:
     import pyarrow.parquet as pq
 
-    shards = []
+    parts = []
     for path in dataset.shards(root):
         file = pq.ParquetFile(path)
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group, columns=["key", "licence", "gt_sha256", "lq_sha256", "real"]).to_pylist()
-            part = tuple(
-                Photo(r["key"], r["key"], r["licence"], str(path), group)
+            part = [
+                Photo(r["key"], r["key"], r["lq_sha256"], r["licence"], str(path), group)
                 for r in rows
                 if r["gt_sha256"] is None and r["real"]
-            )
-            if part:
-                shards.append(Shard(fingerprint([[r["key"], r["lq_sha256"]] for r in rows]), part))
-    if not shards:
+            ]
+            parts += [part[at : at + PART] for at in range(0, len(part), PART)]
+    if not parts:
         raise InputError(
             "no unlabelled real photographs in this dataset",
             where=root,
             hint="the store is of real rain without targets",
         )
-    return shards
+    return parts
 
 
 def build(
@@ -220,6 +273,7 @@ def build(
     add: bool = False,
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
+    planned: Callable[[int], None] | None = None,
 ) -> Store:
     """Build a store, or add photographs to one.
 
@@ -227,39 +281,60 @@ def build(
         where: folder, or address of a Chroma server.
         add: add to an existing store; its encoders must be these.
         overwrite: start anew.
+        progress: called with the number of photographs done, again and again.
+        planned: called once with the number of photographs to measure.
 
     Raises:
         IntegrityError: when the store exists with other encoders.
         InputError: when not one photograph can be used.
     """
     path, server = locate(where)
-    if overwrite and path.exists() and ((path / "store.json").exists() or (path / "triplets").exists()):
-        shutil.rmtree(path)
-    exists = (path / "store.json").exists()
-    store = Store.open(where) if exists else Store(path, server)
-    identity = triplets.identity()
-    if exists:
-        store.check(identity)
-    shards = photographs(data)
     with lock(path / ".lock"):
-        stage = Measure(triplets)
-        records = Job(stage, path, None).run(shards, engine, (lambda _, n: progress(n)) if progress else None)
-        bad = {b["key"]: b for r in records.values() for b in r["bad"]}
-        if add and (path / "bad.json").exists():
-            bad = {**{b["key"]: b for b in read_json(path / "bad.json")}, **bad}
-        write_json(path / "bad.json", [bad[k] for k in sorted(bad)])
-        if not add:
-            _forget_others(path, {s.name for s in shards})
-        encoders = {"captioner": triplets.captioner, "encoder": triplets.encoder, "refine": list(triplets.refine)}
-        store.manifest.update(
-            version=VERSION, identity=identity, encoders={**encoders, "settings": triplets.settings}, server=server
-        )
+        if overwrite:
+            clear(path)
+        exists = (path / "store.json").exists()
+        store = Store.open(where) if exists else Store(path, server)
+        identity = triplets.identity()
+        if exists:
+            store.check(identity)
+        if server:
+            store.reach()  # before hours of measuring
+        shards = photographs(data, store.known() if add and exists else None)
+        if planned:
+            planned(sum(s.size for s in shards))
+        _measure(store, shards, triplets, engine, add, progress)
+        store.manifest.update(version=VERSION, identity=identity, encoders=triplets.choice(), server=server)
         store.settle()
-    if not store.keys:
-        why = count(x["reason"] for x in store.manifest["left_out"])
-        raise InputError(f"not one photograph can be a reference: {why}", where=", ".join(map(str, data)))
-    store.rebuild()
+        if not store.keys:
+            why = count(x["reason"] for x in store.manifest["left_out"])
+            raise InputError(f"not one photograph can be a reference: {why}", where=", ".join(map(str, data)))
+        store.rebuild_locked()
     return store
+
+
+def _measure(
+    store: Store, shards: list[Shard], triplets: Triplets, engine: Engine, add: bool,
+    progress: Callable[[int], None] | None,
+) -> None:  # fmt: skip
+    """Measure photographs into the store's parquet and note the bad ones."""
+    path = store.path
+    records = Job(Measure(triplets), path, None).run(shards, engine, (lambda _, n: progress(n)) if progress else None)
+    bad = {b["key"]: b for r in records.values() for b in r["bad"]}
+    if add and (path / "bad.json").exists():
+        bad = {**{b["key"]: b for b in read_json(path / "bad.json")}, **bad}
+    write_json(path / "bad.json", [bad[k] for k in sorted(bad)])
+    if not add:
+        _forget_others(path, {s.name for s in shards})
+
+
+def clear(path: Path) -> None:
+    """Remove what earlier builds of ours wrote into a folder, and nothing else; the index is made anew in its place."""
+    for name in ("triplets", ".rainrag"):
+        shutil.rmtree(path / name, ignore_errors=True)
+    for name in ("store.json", "bad.json", "removed.json", "timings.log"):
+        (path / name).unlink(missing_ok=True)
+    for old in path.glob(".structures-*.u8"):
+        old.unlink()
 
 
 def _forget_others(path: Path, names: set[str]) -> None:

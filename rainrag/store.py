@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ import numpy as np
 
 from rainrag import audit, images, workspace
 from rainrag.encoders.triplet import STRUCTURE, Triplets
-from rainrag.errors import InputError, IntegrityError, MissingError
+from rainrag.errors import DecodeError, InputError, IntegrityError, MissingError
 from rainrag.files import atomic, fingerprint, lock, natural, read_json, sha256_bytes, write_json
 from rainrag.images import F32
+from rainrag.index import Index
 from rainrag.matrices import References
 
 VERSION = 1
 PROTOTYPE = 1024  # longer side up to which a photograph's own bytes are kept; larger ones are shrunk for the voters
-COLLECTION = "references"
+SMALLEST = 96  # pixels a side of a photograph
 INDEX_FROM = 2000  # below this many references no index is measured: exact search takes microseconds
 
 #: Why a photograph is not among the references.
@@ -33,7 +34,7 @@ REASONS = {
     **images.REASONS,
     "near-duplicate": "shows the same picture as another reference",
     "graphic": "has too few colours for a photograph",
-    "too-small": "has less than 96 pixels a side",
+    "too-small": f"has less than {SMALLEST} pixels a side",
     "removed": "taken out by 'rainrag store remove'",
 }
 FLAGS = {
@@ -91,14 +92,17 @@ class Store:
         """Keys of the references, sorted."""
         return list(self.manifest["keys"])
 
-    def triplets(self) -> Triplets:
+    def triplets(self, **settings: Any) -> Triplets:
         """The encoders that made this store, for its queries.
+
+        Args:
+            settings: instead of those it was made with, such as ``device``.
 
         Raises:
             IntegrityError: when today's encoders are not those that made it.
         """
-        made = Triplets(**self.manifest["encoders"])
-        made.refine = tuple(made.refine)
+        specs = self.manifest["encoders"]
+        made = Triplets(specs["captioner"], specs["encoder"], tuple(specs["refine"]), {**specs["settings"], **settings})
         self.check(made.identity())
         return made
 
@@ -118,27 +122,51 @@ class Store:
             )
 
     # ------------------------------------------------ reading
-    def rows(self, columns: list[str] | None = None) -> list[dict[str, Any]]:
-        """Rows of the references, in key order."""
+    def parts(self, columns: list[str], size: int = 256) -> Iterator[tuple[list[int], Any]]:
+        """The references' rows, some hundreds at a time: (places in ``keys``, record batch), in the files' order.
+
+        Raises:
+            IntegrityError: when references have no row.
+        """
         import pyarrow.parquet as pq
 
-        keep = set(self.keys)
-        names = None if columns is None else list(dict.fromkeys(["key", *columns]))
-        found: dict[str, dict[str, Any]] = {}
-        for part in sorted((self.path / "triplets").glob("*.parquet")):
-            file = pq.ParquetFile(part)
+        place = {k: i for i, k in enumerate(self.keys)}
+        for path in sorted((self.path / "triplets").glob("*.parquet")):
+            file = pq.ParquetFile(path)
             if file.metadata.num_rows == 0:
                 continue
-            for batch in file.iter_batches(batch_size=256, columns=names):
-                found.update({r["key"]: r for r in batch.to_pylist() if r["key"] in keep})
-        missing = keep - set(found)
-        if missing:
+            for batch in file.iter_batches(batch_size=size, columns=list(dict.fromkeys(["key", *columns]))):
+                keys = batch.column("key").to_pylist()
+                at = [i for i, k in enumerate(keys) if k in place]
+                if at:
+                    yield [place.pop(keys[i]) for i in at], batch.take(at)
+        if place:
             raise IntegrityError(
-                f"{len(missing)} references have no row, e.g. {min(missing)}",
-                where=self.path,
-                hint="rainrag store verify",
+                f"{len(place)} references have no row, e.g. {min(place)}", where=self.path, hint="rainrag store verify"
             )
-        return [found[k] for k in self.keys]
+
+    def rows(self, columns: list[str]) -> list[dict[str, Any]]:
+        """Columns of all references, in key order; not for images, which would all be in memory."""
+        found: list[dict[str, Any]] = [{} for _ in self.keys]
+        for at, batch in self.parts(columns):
+            for i, row in zip(at, batch.to_pylist(), strict=True):
+                found[i] = row
+        return found
+
+    def vectors(self, *columns: str) -> list[F32]:
+        """(N, D) float32 of columns of vectors, in key order."""
+        import pyarrow as pa
+
+        found: dict[str, Any] = {}
+        for at, batch in self.parts(list(columns)):
+            for name in columns:
+                column = batch.column(name)
+                # take() leaves chunks of equal lists; their values lie one after another
+                values = pa.array(column).flatten().to_numpy(zero_copy_only=False).reshape(len(at), -1)
+                if name not in found:
+                    found[name] = np.empty((len(self.keys), values.shape[1]), np.float32)
+                found[name][at] = values
+        return [found[name] for name in columns]
 
     def some(self, keys: set[str], columns: list[str]) -> dict[str, dict[str, Any]]:
         """Rows of some references by key.
@@ -169,17 +197,18 @@ class Store:
         Args:
             search: ``exact`` or ``index`` for stage 1; None as was measured when the index was built.
         """
-        rows = self.rows(["sha256", "phash", "text", "feature"])
+        rows = self.rows(["sha256", "phash"])
+        texts, features = self.vectors("text", "feature")
         use = search or self.manifest.get("search", {}).get("use", "exact")
         return References(
-            [r["key"] for r in rows],
+            self.keys,
             [r["sha256"] for r in rows],
             [r["phash"] for r in rows],
-            np.array([r["text"] for r in rows], np.float32),
-            np.array([r["feature"] for r in rows], np.float32),
+            texts,
+            features,
             self._structures(),
-            scenes=[self.manifest["scenes"].get(r["key"], r["key"]) for r in rows],
-            search=self._index_search([r["key"] for r in rows]) if use == "index" else None,
+            scenes=[self.manifest["scenes"].get(k, k) for k in self.keys],
+            search=self.index().searcher(self.keys) if use == "index" else None,
         )
 
     def signals(self) -> dict[str, F32]:
@@ -188,8 +217,7 @@ class Store:
 
         first = next(p for p in sorted((self.path / "triplets").glob("*.parquet")) if pq.read_metadata(p).num_rows)
         names = [n for n in pq.read_schema(first).names if n.startswith("signal_")]
-        rows = self.rows(names)
-        return {n.removeprefix("signal_"): np.array([r[n] for r in rows], np.float32) for n in names}
+        return {n.removeprefix("signal_"): v for n, v in zip(names, self.vectors(*names), strict=True)}
 
     def _structures(self) -> Any:
         """(N, 256, 256) uint8, memory-mapped from a file made once from the parquet."""
@@ -199,102 +227,51 @@ class Store:
             for old in self.path.glob(".structures-*.u8"):
                 old.unlink()
             with atomic(path) as tmp, open(tmp, "wb") as f:
-                for r in self.rows(["structure"]):
-                    f.write(r["structure"])
+                f.truncate(n * STRUCTURE**2)
+                for at, batch in self.parts(["structure"]):
+                    for i, pixels in zip(at, batch.column("structure").to_pylist(), strict=True):
+                        f.seek(i * STRUCTURE**2)
+                        f.write(pixels)
         if n == 0:
             return np.zeros((0, STRUCTURE, STRUCTURE), np.uint8)
         return np.memmap(path, np.uint8, "r", shape=(n, STRUCTURE, STRUCTURE))
 
-    # ------------------------------------------------ Chroma
-    def client(self) -> Any:
-        """A Chroma client: the server's, or one of the folder.
+    def known(self) -> dict[str, str]:
+        """sha256 by key of every photograph that was measured, references or not, and of none that was unreadable."""
+        return {r["key"]: r["sha256"] for r in _all_rows(self.path, ["sha256"])}
+
+    # ------------------------------------------------ the index
+    def reach(self) -> None:
+        """See that the index can be written.
 
         Raises:
             MissingError: when the server does not answer.
         """
-        import chromadb
-        from chromadb.config import Settings
+        Index(self.path, self.server, "", 0).client()
 
-        quiet = Settings(anonymized_telemetry=False)
-        if not self.server:
-            return chromadb.PersistentClient(str(self.path / "chroma"), settings=quiet)
-        from urllib.parse import urlparse
-
-        at = urlparse(self.server)
-        try:
-            made = chromadb.HttpClient(
-                host=at.hostname or "", port=at.port or 8000, ssl=at.scheme == "https", settings=quiet
-            )
-            made.heartbeat()
-        except Exception as e:  # chromadb wraps connection errors in ValueError and others
-            raise MissingError(
-                f"the Chroma server does not answer: {e}", where=self.server, hint="chroma run --port 8000"
-            ) from e
-        return made
-
-    def _collection_name(self) -> str:
-        return f"{COLLECTION}-{fingerprint(str(self.path.resolve()))[:8]}" if self.server else COLLECTION
-
-    def collection(self) -> Any:
-        """The collection of this store.
-
-        Raises:
-            IntegrityError: when it is missing or belongs to another state of the store.
-        """
-        try:
-            found = self.client().get_collection(self._collection_name(), embedding_function=None)
-        except MissingError:
-            raise
-        except Exception as e:  # chromadb has one error for each client kind
-            raise IntegrityError(f"the index is missing: {e}", where=self.path, hint="rainrag store rebuild") from e
-        if (found.metadata or {}).get("fingerprint") != self.fingerprint:
-            raise IntegrityError(
-                "the index is of another state of the store", where=self.path, hint="rainrag store rebuild"
-            )
-        return found
+    def index(self) -> Index:
+        """The index that belongs to this state of the store."""
+        return Index(self.path, self.server, self.fingerprint, len(self.keys))
 
     def rebuild(self, progress: Callable[[int], None] | None = None) -> None:
         """Make the index anew from the parquet, in batches, by one writer."""
         with lock(self.path / ".lock"):
-            client = self.client()
-            name = self._collection_name()
-            if name in [c.name for c in client.list_collections()]:
-                client.delete_collection(name)
-            made = client.create_collection(
-                name,
-                metadata={"fingerprint": self.fingerprint},
-                configuration={"hnsw": {"space": "l2", "ef_construction": 200, "max_neighbors": 32, "ef_search": 400}},
-                embedding_function=None,
-            )
-            rows = self.rows(["sha256", "licence", "stratum", "caption", "text"])
-            step = min(2000, client.get_max_batch_size())
-            for at in range(0, len(rows), step):
-                part = rows[at : at + step]
-                made.add(
-                    ids=[r["key"] for r in part],
-                    embeddings=[r["text"] for r in part],
-                    documents=[r["caption"] for r in part],
-                    metadatas=[{k: r[k] for k in ("sha256", "licence", "stratum")} for r in part],
-                )
+            self.rebuild_locked(progress)
+
+    def rebuild_locked(self, progress: Callable[[int], None] | None = None) -> None:
+        """The same by a writer that has the lock already."""
+
+        def parts() -> Iterator[list[dict[str, Any]]]:
+            for at, batch in self.parts(["sha256", "licence", "stratum", "caption", "text"]):
+                yield batch.to_pylist()
                 if progress:
-                    progress(len(part))
-            self.manifest["search"] = self._measure_search()
-            write_json(self.path / "store.json", self.manifest)
+                    progress(len(at))
 
-    def _index_search(self, keys: list[str]) -> Callable[[F32, int], Any]:
-        collection = self.collection()
-        row = {k: i for i, k in enumerate(keys)}
-
-        def search(texts: F32, k: int) -> Any:
-            found = collection.query(
-                query_embeddings=texts.tolist(), n_results=min(k, len(keys)), include=["distances"]
-            )
-            return [
-                [row[i] for _, i in sorted(zip(d, ids, strict=True), key=lambda x: (x[0], row[x[1]]))]
-                for ids, d in zip(found["ids"], found["distances"], strict=True)
-            ]
-
-        return search
+        self.manifest.pop("search", None)  # until it is measured, no half-made index is searched
+        write_json(self.path / "store.json", self.manifest)
+        self.index().make(parts())
+        self.manifest["search"] = self._measure_search()
+        write_json(self.path / "store.json", self.manifest)
 
     def _measure_search(self, k: int = 100, sample: int = 128) -> dict[str, Any]:
         """Exact search against the index: recall and which to use. Small stores are searched exactly, unmeasured."""
@@ -310,7 +287,7 @@ class Store:
         started = time.perf_counter()
         exact = np.argsort(-(queries @ refs.texts.T), axis=1, kind="stable")[:, :k]
         middle = time.perf_counter()
-        index = self._index_search(refs.keys)(queries, k)
+        index = self.index().searcher(refs.keys)(queries, k)
         ended = time.perf_counter()
         recall = float(np.mean([len(set(a) & set(b)) / k for a, b in zip(exact.tolist(), index, strict=True)]))
         exact_ms, index_ms = (middle - started) / sample * 1e3, (ended - middle) / sample * 1e3
@@ -334,7 +311,7 @@ class Store:
         with lock(self.path / ".lock"):
             write_json(self.path / "removed.json", sorted({*self._removed(), *keys}))
             self.settle()
-        self.rebuild()
+            self.rebuild_locked()
 
     def _removed(self) -> list[str]:
         path = self.path / "removed.json"
@@ -351,6 +328,7 @@ class Store:
         content = [[r["key"], r["sha256"]] for r in rows if r["key"] in set(kept)]
         items = [audit.Item(r["key"], None, None, r["sha256"], r["phash"], r["sha256"], False) for r in rows]
         scenes = {k: clip[0] for clip in audit.clips(items) for k in clip}
+        self.manifest.pop("search", None)  # the index is of another state now
         self.manifest.update(
             keys=kept,
             scenes={k: scenes[k] for k in kept if k in scenes},
@@ -364,26 +342,41 @@ class Store:
     # ------------------------------------------------ checking
     def verify(self) -> list[str]:
         """What is wrong with the store: rows, prototypes, index. Empty when all is well."""
-        problems = []
-        rows = self.rows(["sha256", "phash", "text", "image", "width", "height"])
-        for r in rows:
-            data = r["image"]["bytes"]
-            if max(r["width"], r["height"]) <= PROTOTYPE and sha256_bytes(data) != r["sha256"]:
-                problems.append(f"{r['key']}: the prototype's sha256 differs")
-            elif images.phash(images.decode(data).rgb) == "" and r["phash"]:
-                problems.append(f"{r['key']}: the prototype shows nothing")
+        problems: list[str] = []
+        index = self.index()
         try:
-            collection = self.collection()
+            index.collection()
         except (IntegrityError, MissingError) as e:
-            return [*problems, e.what]
-        if collection.count() != len(rows):
-            problems.append(f"the index holds {collection.count()} of {len(rows)} references")
-        else:
-            got = collection.get(ids=[r["key"] for r in rows], include=["embeddings"])
-            at = dict(zip(got["ids"], got["embeddings"], strict=True))
-            wrong = [r["key"] for r in rows if not np.allclose(at[r["key"]], r["text"], atol=1e-6)]
-            problems += [f"{k}: the index holds another vector" for k in wrong]
+            problems.append(e.what)
+        whole = not problems
+        try:
+            for _, batch in self.parts(["sha256", "phash", "text", "image", "width", "height"]):
+                rows = batch.to_pylist()
+                problems += [f"{r['key']}: {p}" for r in rows if (p := _damage(r))]
+                if whole:
+                    texts = np.array([r["text"] for r in rows], np.float32)
+                    wrong = index.wrong([r["key"] for r in rows], texts)
+                    problems += [f"{k}: the index holds another vector" for k in wrong]
+        except IntegrityError as e:
+            problems.append(e.what)
+        except (OSError, ValueError) as e:  # pyarrow's errors for a file that is no parquet, or a damaged one
+            problems.append(f"the triplets cannot be read: {e}")
         return problems
+
+
+def _damage(row: dict[str, Any]) -> str | None:
+    """What is wrong with a row's prototype."""
+    data = row["image"]["bytes"]
+    if max(row["width"], row["height"]) <= PROTOTYPE:
+        return None if sha256_bytes(data) == row["sha256"] else "the prototype's sha256 differs"
+    try:
+        shown = images.phash(images.decode(data).rgb)
+    except DecodeError as e:
+        return f"the prototype cannot be read: {e.what}"
+    if not shown or not row["phash"]:
+        return None if shown == row["phash"] else "the prototype shows nothing"
+    bits = int(images.hamming(images.hash_bits([shown]), images.hash_bits([row["phash"]]))[0, 0])
+    return None if bits <= images.NEAR_BITS else "the prototype shows another picture"
 
 
 def count(values: Any) -> dict[str, int]:

@@ -71,6 +71,15 @@ class Triplets:
             "structure": STRUCTURE,
         }
 
+    def choice(self) -> dict[str, Any]:
+        """The specs, as a store's manifest keeps them: ``Triplets(**choice)`` makes the same triplets."""
+        return {
+            "captioner": self.captioner,
+            "encoder": self.encoder,
+            "refine": list(self.refine),
+            "settings": self.settings,
+        }
+
     def setup(self) -> None:
         """Load the models, once."""
         if self._own is None:
