@@ -22,7 +22,7 @@ import numpy as np
 from rainrag import cascade, gate, images, stats, vote
 from rainrag.cascade import Query, Retrieved, Sizes
 from rainrag.encoders.triplet import Triplet, Triplets
-from rainrag.errors import InputError, UsageError
+from rainrag.errors import InputError, UsageError, did_you_mean
 from rainrag.files import sha256_bytes
 from rainrag.images import U8
 from rainrag.records import Ballot, Question, Shown, Subset, Voter
@@ -423,28 +423,40 @@ def run(
     faults: Sequence[str] = (),
     sizes: Sizes | None = None,
     quorum: int | None = None,
-    progress: Callable[[str, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Report:
     """Render, look, judge and tally.
 
     Args:
-        progress: called with (stage, cases done).
+        progress: called with cases done: once when they are measured, once for each voter's ballots.
 
     Raises:
         UsageError: for an unknown fault, or too few scenes.
     """
-    unknown = [f for f in faults if f not in planting.FAULTS]
-    if unknown:
-        raise UsageError(f"no fault '{unknown[0]}'", hint=f"known: {', '.join(planting.FAULTS)}")
+    _known(faults)
     triplets = store.triplets()
     pixels = not all(getattr(v, "cheap", False) for v in voters)
     looked: list[Looked] = []
     for scene in cases(deal(folder, scenes, seed), seed, size, faults):
-        looked += look(scene, triplets, pixels)
+        made = look(scene, triplets, pixels)
+        looked += made
         if progress:
-            progress("render and measure", 1)
-    told = judge(looked, store, voters, sizes, (lambda n: progress("vote", n)) if progress else None)
+            progress(len(made))
+    told = judge(looked, store, voters, sizes, progress)
     return report(told, [v.name for v in voters], quorum)
+
+
+def planned_cases(folder: Path | None, scenes: int, seed: int, faults: Sequence[str] = ()) -> int:
+    """How many cases ``run`` would ask every voter on."""
+    _known(faults)
+    fits = [[f for f in planting.possible(t) if not faults or f in faults] for _, t in deal(folder, scenes, seed)]
+    return sum(1 + len(f) for f in fits)
+
+
+def _known(faults: Sequence[str]) -> None:
+    for fault in faults:
+        if fault not in planting.FAULTS:
+            raise UsageError(f"no fault '{fault}'", hint=did_you_mean(fault, list(planting.FAULTS)))
 
 
 def again(looked: Sequence[Looked], limits: gate.Limits = gate.DEFAULT) -> list[Looked]:

@@ -93,6 +93,7 @@ def main(argv: list[str] | None = None) -> int:
         looked += calibrate.look(scene, triplets)
         if n % 10 == 0:
             print(f"{n} scenes, {len(looked)} cases", file=sys.stderr, flush=True)
+            cache.write(args.out, looked)
     cache.write(args.out, looked)
     return 0
 

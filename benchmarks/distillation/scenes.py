@@ -47,6 +47,8 @@ def photographs(folder: Path, half: str, most: int, seed: int) -> list[Photo]:
     found: list[Photo] = []
     count = {True: 0, False: 0}
     for i in np.random.default_rng([seed, 7]).permutation(len(names)):
+        if min(count.values()) >= most:
+            break
         name = names[i]
         try:
             rgb = images.read(folder / name).rgb

@@ -1,0 +1,115 @@
+"""``rainrag calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rainrag.cli import console
+
+if TYPE_CHECKING:
+    from rainrag.calibrate import Rate, Report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("calibrate")(calibrate)
+
+
+def calibrate(
+    store: Annotated[str | None, typer.Option(help="Reference store: folder or address; the workspace's.")] = None,
+    voters: Annotated[
+        str, typer.Option(help="As for distill: statistical, or internvl,llava,mobilevlm …")
+    ] = "statistical",
+    backgrounds: Annotated[
+        Path | None, typer.Option(help="Folder of clean photographs; else bundled ones and made-up streets.")
+    ] = None,
+    scenes: Annotated[int, typer.Option(min=2, help="Clean scenes; each gives a sound pair and one a fault.")] = 40,
+    seed: Annotated[int, typer.Option(help="Of scenes, rain and faults.")] = 0,
+    fault: Annotated[list[str] | None, typer.Option(help="Only this fault; repeatable.")] = None,
+    quorum: Annotated[int | None, typer.Option(min=1, help="Yes votes needed; a strict majority.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="False-rejection rate of the statistical voters.")] = None,
+    context: Annotated[
+        str | None, typer.Option(help="Statistical voters compare with: retrieved, random, or store.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be rendered and asked; ask nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Measure gate and voters on rendered rain with planted faults: what they keep, and what they catch."""
+    from dataclasses import asdict
+
+    from rainrag import calibrate as work
+    from rainrag import voters as voting
+    from rainrag import workspace
+    from rainrag.store import Store
+
+    opened = Store.open(store or workspace.place("store"))
+    panel = voting.panel(voters, store=_own(voters, str(opened.path)), alpha=alpha, context=context)
+    cases = work.planned_cases(backgrounds, scenes, seed, fault or ())
+    if dry_run:
+        _plan(cases, [v.name for v in panel], as_json)
+        return
+    with console.progress("calibrate", cases * (1 + len(panel))) as advance:
+        found = work.run(
+            opened,
+            panel,
+            folder=backgrounds,
+            scenes=scenes,
+            seed=seed,
+            faults=fault or (),
+            quorum=quorum,
+            progress=advance,
+        )
+    if as_json:
+        console.emit(asdict(found))
+        return
+    _show(found)
+
+
+def _own(voters: str, path: str) -> str | None:
+    """The store's folder as a setting, where one of the voters knows it."""
+    from rainrag import voters as voting
+
+    return path if set(voting.members(voters)) & set(voting.GROUPS["statistical"]) else None
+
+
+def _plan(cases: int, names: list[str], as_json: bool) -> None:
+    calls = dict.fromkeys(names, cases)
+    if as_json:
+        console.emit({"cases": cases, "calls": calls})
+        return
+    console.table("would ask", ["voter", "questions"], [[n, c] for n, c in calls.items()], right=("questions",))
+
+
+def _show(found: Report) -> None:
+    """A row a fault, a column a judge."""
+    alone = [n for n in found.figures if not n.startswith("without ")]
+    whole = found.figures[alone[-1]]
+    rows = [["sound pairs kept", *(_cell(found.figures[n].keep) for n in alone)]]
+    rows += [[f"{f} rejected", *(_cell(found.figures[n].faults[f]) for n in alone)] for f in whole.faults]
+    rows += [
+        ["all faults rejected", *(_cell(found.figures[n].all) for n in alone)],
+        ["AUC, rain faults", *(_cell(found.figures[n].auc_rain) for n in alone)],
+    ]
+    console.table(f"{found.scenes} scenes, {found.cases} pairs; shares with 95 % intervals", ["", *alone], rows)
+    left = {n: f for n, f in found.figures.items() if n.startswith("without ")}
+    if left:
+        console.table(
+            "leave one out",
+            ["panel", "sound pairs kept", "rain faults rejected", "AUC, rain faults"],
+            [[n, _cell(f.keep), _cell(f.rain), _cell(f.auc_rain)] for n, f in left.items()],
+        )
+    for name, share in found.abstained.items():
+        if share > 0.05:
+            console.say(f"[yellow]{name}[/] abstained on {share:.0%} of the pairs; an abstention is not a yes")
+    console.say("rain was rendered, not photographed: these rates compare judges, they are no promise for other data")
+
+
+def _cell(rate: Rate | None) -> str:
+    if rate is None or rate.share is None:
+        return "-"
+    return f"{rate.share:.2f}" if rate.low is None else f"{rate.share:.2f} ({rate.low:.2f}-{rate.high:.2f})"
