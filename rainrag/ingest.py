@@ -6,6 +6,7 @@ What cannot be used is reported with a reason from a closed list; nothing is los
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,9 +14,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from rainrag import dataset, images, workspace
 from rainrag.errors import DecodeError, InputError
-from rainrag.files import fingerprint, natural, sha256_bytes, sha256_file, write_json
+from rainrag.files import fingerprint, natural, sha256_bytes, write_json
 from rainrag.ledger import Ledger
 from rainrag.records import PairFiles, RainPair, Reject, Source, subset_of
 from rainrag.sources import layouts
@@ -94,28 +98,29 @@ class Build:
 
     def run(self, shard: Shard, out: Path) -> dict[str, Any]:
         """One shard: read, check, write one parquet file a subset."""
-        rows: dict[str, list[dict[str, Any]]] = {}
         rejects: list[Reject] = []
         notes: Counter[str] = Counter()
+        rows: Counter[str] = Counter()
         judged = size = 0
-        split = shard.rows[0].split
-        for files in shard.rows:
-            made = self.row(files)
-            if isinstance(made, Reject):
-                rejects.append(made)
-                continue
-            judged += files.night is None and self.source.night is None
-            size += sum(len(made[s]["bytes"] or b"") for s in dataset.IMAGES if made[s])
-            notes.update(n for n in made["notes"].split("; ") if n)
-            rows.setdefault(made["subset"] or dataset.OTHER, []).append(made)
-        written = {}
-        for place, part in sorted(rows.items()):
-            path = dataset.shard_path(place, split, shard.name.split("-", 1)[1])
-            dataset.write_rows(out / path, part)
-            written[path] = sha256_file(out / path)
+        split, number = shard.name.split("-", 1)
+        adders: dict[str, Callable[[dict[str, Any]], None]] = {}
+        with contextlib.ExitStack() as writers:
+            for files in shard.rows:
+                made = self.row(files)
+                if isinstance(made, Reject):
+                    rejects.append(made)
+                    continue
+                judged += files.night is None and self.source.night is None
+                size += sum(len(made[s]["bytes"] or b"") for s in dataset.IMAGES if made[s])
+                notes.update(n for n in made["notes"].split("; ") if n)
+                path = dataset.shard_path(made["subset"], split, number)
+                if path not in adders:
+                    adders[path] = writers.enter_context(dataset.shard_writer(out / path))
+                adders[path](made)
+                rows[path] += 1
         return {
-            "files": written,
-            "rows": sum(map(len, rows.values())),
+            "files": dict(sorted(rows.items())),
+            "rows": rows.total(),
             "rejects": [asdict(r) for r in rejects],
             "notes": dict(notes),
             "night_judged": judged,
@@ -136,7 +141,7 @@ class Build:
             return Reject(key, e.reason, f"{e.where}: {e.what}" if e.where else e.what)
         if gt and lq.image.size != gt.image.size:
             return Reject(key, "size-mismatch", f"{files.lq} is {_by(lq.image)}, {files.gt} is {_by(gt.image)}")
-        if gt and (lq.sha256 == gt.sha256 or (lq.image.rgb == gt.image.rgb).all()):
+        if gt and (lq.sha256 == gt.sha256 or (lq.phash == gt.phash and (lq.image.rgb == gt.image.rgb).all())):
             return Reject(key, "identical", f"{files.lq} and {files.gt}")
         hit = self.ledger.find((gt or lq).phash) if self.ledger and files.split != "test" else None
         if hit and hit.key != key:
@@ -152,7 +157,7 @@ class Build:
             "bytes": None if self.link else data,
             "path": str(path.resolve()) if self.link else PurePosixPath(name).name,
         }
-        return Side(image, sha256_bytes(data), images.phash(image.rgb), cell)
+        return Side(image, sha256_bytes(data), images.phash(image.luma), cell)
 
     def _halves(self, files: PairFiles) -> tuple[Side, Side, str]:
         """Two sides out of one side-by-side file, as lossless PNG with the parent's sha256."""
@@ -165,7 +170,8 @@ class Build:
         sides = []
         for rgb in (left, right) if files.half == "left" else (right, left):
             png = images.encode_png(rgb)
-            image = images.Decoded(rgb, "png", (*whole.notes, "half of a side-by-side file"))
+            notes = (*whole.notes, "half of a side-by-side file")
+            image = images.Decoded(Image.fromarray(np.ascontiguousarray(rgb)), "png", notes)
             cell = {"bytes": png, "path": f"{PurePosixPath(files.lq).stem}.png"}
             sides.append(Side(image, sha256_bytes(png), images.phash(rgb), cell))
         return sides[0], sides[1], sha256_bytes(data)
@@ -178,7 +184,7 @@ class Build:
 
         night = flag("night")
         if night is None:
-            night = images.is_night((gt or lq).image.rgb)
+            night = images.is_night((gt or lq).image.luma)
         weather = files.weather or self.source.weather
         subset = subset_of(flag("streak"), flag("drop"), night) if weather == "rain" else None
         notes = [*(f"lq {n}" for n in lq.image.notes), *(f"gt {n}" for n in (gt.image.notes if gt else ()))]
