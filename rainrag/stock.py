@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from rainrag import audit, dataset, images
-from rainrag.encoders.triplet import Triplet, Triplets
+from rainrag.encoders import graphic, rain
+from rainrag.encoders.triplet import Triplets
 from rainrag.errors import DecodeError, InputError
 from rainrag.files import atomic, fingerprint, lock, read_json, sha256_bytes, sha256_file, write_json
 from rainrag.images import U8
@@ -70,8 +70,9 @@ class Measure:
     def row(self, photo: Photo, data: bytes, decoded: images.Decoded) -> dict[str, Any]:
         """One photograph's row."""
         t = self.triplets([decoded.rgb])[0]
-        few = colours(decoded.rgb)
-        flags = ["few-colours"] * (0.5 <= few < 1.6) + ["no-rain-seen"] * (not _rain_seen(t))
+        signs = graphic.measure(decoded.rgb)
+        rain_seen = t.drops or rain.evidence(t.signals["rain"]) >= 0
+        flags = ["one-tint"] * signs.doubtful + ["no-rain-seen"] * (not rain_seen)
         return {
             "key": photo.key,
             "sha256": sha256_bytes(data),
@@ -81,7 +82,7 @@ class Measure:
             "height": decoded.size[1],
             "stratum": t.stratum,
             "flags": "; ".join(flags),
-            "graphic": few < 0.5,
+            "graphic": signs.graphic,
             "caption": t.caption,
             "text": t.text.tolist(),
             "feature": t.feature.tolist(),
@@ -89,17 +90,6 @@ class Measure:
             "structure": t.structure.tobytes(),
             "image": {"bytes": prototype(data, decoded.rgb), "path": PurePosixPath(photo.path).name},
         }
-
-
-def colours(rgb: U8) -> float:
-    """Distinct colours (5 bits a channel) per thousand pixels: photographs of rain have 2 to 40, drawn rain about 1."""
-    small = images.fit(rgb, 512) // 8
-    codes = (small[..., 0].astype(np.int32) << 10) | (small[..., 1].astype(np.int32) << 5) | small[..., 2]
-    return 1000 * len(np.unique(codes)) / codes.size
-
-
-def _rain_seen(t: Triplet) -> bool:
-    return t.drops or "no clear streaks" not in t.caption or "drops" in t.caption
 
 
 def prototype(data: bytes, rgb: U8) -> bytes:

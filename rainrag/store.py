@@ -24,7 +24,7 @@ from rainrag.images import F32
 from rainrag.index import Index
 from rainrag.matrices import References
 
-VERSION = 1
+VERSION = 2
 PROTOTYPE = 1024  # longer side up to which a photograph's own bytes are kept; larger ones are shrunk for the voters
 SMALLEST = 96  # pixels a side of a photograph
 INDEX_FROM = 2000  # below this many references no index is measured: exact search takes microseconds
@@ -33,13 +33,13 @@ INDEX_FROM = 2000  # below this many references no index is measured: exact sear
 REASONS = {
     **images.REASONS,
     "near-duplicate": "shows the same picture as another reference",
-    "graphic": "has too few colours for a photograph",
+    "graphic": "is drawn in one tint, or a texture without a scene",
     "too-small": f"has less than {SMALLEST} pixels a side",
     "removed": "taken out by 'rainrag store remove'",
 }
 FLAGS = {
-    "few-colours": "has few colours for a photograph: perhaps a graphic, or fog",
-    "no-rain-seen": "neither streaks nor drops were measured",
+    "one-tint": "has hardly any colours of its own: perhaps a graphic, or dusk",
+    "no-rain-seen": "looks more like a dry photograph, by the rain descriptor",
 }
 
 
