@@ -283,9 +283,12 @@ def explain(
     metric = "psnr" if number > 1 else "ssim"
     ways = variants()
     totals = dict.fromkeys(ways, 0.0)
+    cuts: set[Protocol] = set()  # ways whose crop took something off at least one image
     for key, a, b in pairs:
         out, gt = images.read(a).rgb, images.read(b).rgb
         for p in ways:
+            if p.multiple > 1 and any(side % p.multiple for side in gt.shape[:2]):
+                cuts.add(p)
             try:
                 totals[p] += metrics.psnr(out, gt, p) if metric == "psnr" else metrics.ssim(out, gt, p)
             except RainRAGError as e:
@@ -294,8 +297,16 @@ def explain(
             progress(1)
     found = []
     for p, total in totals.items():
+        preset = metrics.PRESETS[p.name]
+        if p.multiple > 1 and p != preset and p not in cuts:
+            continue  # the same pixels as without the crop
         value = total / len(pairs)
-        found.append(Explanation(p.name, metric, value, value - number, p.signature(metric), metrics.ABOUT[p.name]))
+        about = metrics.ABOUT[p.name]
+        if p.border != preset.border:
+            about += f"; {p.border} pixels cut from each side"
+        if p.multiple != preset.multiple:
+            about += f"; centre-cropped to multiples of {p.multiple}"
+        found.append(Explanation(p.name, metric, value, value - number, p.signature(metric), about))
     unique: dict[tuple[str, float], Explanation] = {}
     for way in found:
         unique.setdefault((way.signature, round(way.value, 6)), way)
