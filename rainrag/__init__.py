@@ -1,3 +1,21 @@
-"""RainRAG: distil the public deraining datasets, train one model for four rain types, score it under named protocols."""
+"""RainRAG: distil the public deraining sets with retrieval-augmented judging, train one model for four rain types.
+
+``rainrag.derain(image)`` restores a picture; ``rainrag.api`` holds the other verbs as functions.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rainrag.api import derain
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "derain"]
+
+
+def __getattr__(name: str) -> Any:
+    """``derain`` loads torch, so it is looked up only when it is asked for (PEP 562)."""
+    if name == "derain":
+        from rainrag.api import derain
+
+        return derain
+    raise AttributeError(f"module 'rainrag' has no attribute '{name}'")

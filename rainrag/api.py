@@ -1,0 +1,120 @@
+"""The verbs as functions: what the command line does, from Python.
+
+    from rainrag import api as rain
+
+    rain.ingest("folder", "my-pairs", "data")
+    rain.store("my-rainy-photos", "store")
+    rain.distill("data", "store", "splits")
+    clean = rain.derain(image)
+    print(rain.score("results", "targets").mean)
+    rain.bench("unirain", "rain100l", limit=10)
+
+Heavy libraries are loaded inside the calls. Errors are those of ``rainrag.errors``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from rainrag.ingest import Report
+    from rainrag.records import Result
+    from rainrag.release import Summary
+    from rainrag.score import Scores
+    from rainrag.store import Store
+
+Where = str | Path
+Picture = TypeVar("Picture")
+
+
+def _paths(places: Where | Sequence[Where]) -> list[Path]:
+    return [Path(p) for p in ([places] if isinstance(places, str | Path) else places)]
+
+
+def ingest(name: str, root: Where, out: Where, *, workers: int | None = None, **settings: Any) -> Report:
+    """A public set, or ``folder`` for pairs of your own, as one dataset.
+
+    Args:
+        name: of a source (``rainrag sources``).
+        root: the unpacked set.
+        out: where the dataset goes.
+        workers: processes; one a core if not given.
+        settings: as ``rainrag.ingest.ingest`` takes them: splits, limit, per_scene, link …
+    """
+    from rainrag import sources
+    from rainrag.engine import create
+    from rainrag.ingest import ingest as run
+
+    return run(sources.get(name), Path(root), Path(out), create("local", workers=workers), **settings)
+
+
+def store(photographs: Where | Sequence[Where], out: Where, *, workers: int | None = 1, **encoders: Any) -> Store:
+    """A reference store of real rainy photographs.
+
+    Args:
+        photographs: folders of images, or datasets of unlabelled photographs.
+        out: folder, or ``http://host:port`` of a Chroma server.
+        encoders: as ``rainrag.encoders.triplet.Triplets`` takes them: captioner, encoder, refine, settings.
+    """
+    from rainrag.encoders.triplet import Triplets
+    from rainrag.engine import create
+    from rainrag.stock import build
+
+    return build(_paths(photographs), out, Triplets(**encoders), create("local", workers=workers))
+
+
+def distill(
+    data: Where | Sequence[Where], store: Where, out: Where, *, voters: str = "statistical", **request: Any
+) -> Summary:
+    """The RainRAG splits of some datasets.
+
+    Args:
+        data: datasets made by ``ingest``.
+        store: folder or address of the reference store.
+        out: where the splits go.
+        voters: as ``rainrag distill --voters`` takes them.
+        request: further fields of ``rainrag.release.Request``: settings, alpha, engine, workers …
+    """
+    from rainrag import release
+
+    return release.make(release.Request(_paths(data), str(store), voters, **request), Path(out))
+
+
+def derain(image: Picture, **settings: Any) -> Picture:
+    """A picture without its rain; see ``rainrag.restore.python.derain``."""
+    from rainrag.restore.python import derain as run
+
+    return run(image, **settings)
+
+
+def score(out: Where, gt: Where, protocol: str = "y", **settings: Any) -> Scores:
+    """A folder of results against its targets, under a named protocol.
+
+    Args:
+        settings: as ``rainrag.score.score_folders`` takes them: extra, allow_missing, exact, workers …
+    """
+    from rainrag import metrics
+    from rainrag.score import score_folders
+
+    return score_folders(Path(out), Path(gt), metrics.protocol(protocol), **settings)
+
+
+def bench(
+    model: str, testset: str, *, weights: str | None = None, out: Where | None = None, limit: int | None = None,
+    **settings: Any,
+) -> list[Result]:  # fmt: skip
+    """A model on a test set; needs a checkout. One result a protocol, written below ``out``.
+
+    Args:
+        model: ``unirain`` or a network of ``rainrag models``.
+        testset: a name of ``benchmarks.testsets``, or ``folder:LQ,GT``.
+        weights: as ``rainrag bench --weights`` takes them.
+        out: folder of results; the workspace's if not given.
+        limit: only so many images.
+        settings: fields of ``benchmarks.bench.Settings``.
+    """
+    from rainrag.cli.bench_one import run
+
+    return run(model, testset, weights, None if out is None else Path(out), limit, settings)
