@@ -213,11 +213,18 @@ def _dataset_entries(data: Path) -> list[Shard]:
     return found
 
 
+Found = tuple[list[Shard], list[dict[str, str]]]
+
+
 def inspect(
-    data: Path, engine: Engine, gates: bool = True, progress: Callable[[int], None] | None = None
+    found: Found, engine: Engine, gates: bool = True, progress: Callable[[int], None] | None = None
 ) -> tuple[list[Item], list[dict[str, str]], list[dict[str, str]]]:
-    """Items, undecodable and unplaced files of one dataset or folder; finished parts are reused on a second call."""
-    shards, unplaced = entries(data)
+    """Items, undecodable and unplaced files of one dataset or folder; finished parts are reused on a second call.
+
+    Args:
+        found: what ``entries`` gave.
+    """
+    shards, unplaced = found
     identity = [[e.key, e.lq, e.gt, _stamp(e)] for s in shards for e in s.rows]
     stage = Inspect(gates)
     out = workspace.place("cache", "audit", fingerprint([stage.settings(), identity]))
@@ -370,6 +377,7 @@ def audit(
     Args:
         against: test sets (datasets or folders) that must not be trained on.
         gates: run the pair gate (decodes both sides in full either way).
+        progress: called with minus the number of items once, then with each number of items done.
 
     Raises:
         InputError: when there is not one usable image.
@@ -377,8 +385,11 @@ def audit(
     items: list[Item] = []
     bad: list[dict[str, str]] = []
     unplaced: list[dict[str, str]] = []
-    for path in data:
-        part, undecodable, rest = inspect(path, engine, gates, progress)
+    audited, tested = [entries(p) for p in data], [entries(p) for p in against]
+    if progress:
+        progress(-sum(s.size for found, _ in (*audited, *tested) for s in found))
+    for found in audited:
+        part, undecodable, rest = inspect(found, engine, gates, progress)
         items += part
         bad += undecodable
         unplaced += rest
@@ -387,7 +398,7 @@ def audit(
             f"not one usable image; {len(bad)} files cannot be decoded", where=", ".join(map(str, data)),
             hint="the reasons: rainrag audit … --json",
         )  # fmt: skip
-    tests = [i for path in against for i in inspect(path, engine, False, progress)[0]]
+    tests = [i for found in tested for i in inspect(found, engine, False, progress)[0]]
     report = Report(
         images=len(items),
         undecodable=bad,

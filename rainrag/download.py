@@ -5,6 +5,8 @@ Checksums and revisions are recorded at first use (``checksums.json`` beside the
 
 from __future__ import annotations
 
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,8 +128,21 @@ def _bytes(advance: Callable[[int], None] | None) -> Callable[[int, int | None],
     return report
 
 
-def _finish(path: Path, out: Path) -> None:
-    if path.name.lower().endswith(PACKED):
+def _keep(path: Path, out: Path, recorded: Recorded, published: str | None) -> None:
+    """Check what came against what was published or recorded, and unpack it.
+
+    Raises:
+        MissingError: when the host sent something else than the archive, as many do for files that are gone; it is
+            removed, and never becomes the recorded one.
+        IntegrityError: when the checksum differs.
+    """
+    packed = path.name.lower().endswith(PACKED)
+    if packed and not (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
+        size, begins = path.stat().st_size, path.read_bytes()[:40]
+        path.unlink()
+        raise MissingError(f"the host sent no archive: {size} bytes that begin with {begins!r}", where=path.name)
+    recorded.check(path.name, sha256_file(path), published)
+    if packed:
         unpack(path, out)
 
 
@@ -136,8 +151,7 @@ def _direct(a: Archive, out: Path, recorded: Recorded, report: Callable[[int, in
     path = out / "archives" / name
     if not path.exists():
         download(a.ref, path, a.sha256, report)
-    recorded.check(name, sha256_file(path), a.sha256)
-    _finish(path, out)
+    _keep(path, out, recorded, a.sha256)
     return [name]
 
 
@@ -156,9 +170,8 @@ def _zenodo(a: Archive, out: Path, recorded: Recorded, report: Callable[[int, in
             continue
         path = out / "archives" / f["key"]
         if not path.exists():
-            download(f["links"]["self"], path, None, report)
-        recorded.check(f["key"], sha256_file(path), a.sha256)
-        _finish(path, out)
+            download(f["links"]["self"], path, a.sha256, report)
+        _keep(path, out, recorded, a.sha256)
         names.append(f["key"])
     return names
 
@@ -195,8 +208,7 @@ def _gdrive(a: Archive, out: Path, recorded: Recorded, report: Callable[[int, in
         raise MissingError(f"Google Drive did not give {a.ref}: {e}", hint="open the link in a browser") from e
     if not path.exists():
         raise MissingError(f"Google Drive did not give {a.ref}", hint="open the link in a browser")
-    recorded.check(path.name, sha256_file(path), a.sha256)
-    _finish(path, out)
+    _keep(path, out, recorded, a.sha256)
     return [path.name]
 
 

@@ -6,6 +6,8 @@ missing (data, weights, a package extra, a network), 5 a check failed, 130 inter
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class RainRAGError(Exception):
     """Base of all errors that are not a fault of ours.
@@ -47,6 +49,9 @@ class DecodeError(InputError):
     def __init__(self, reason: str, what: str, *, where: object = None, hint: str | None = None) -> None:
         super().__init__(what, where=where, hint=hint)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:  # from a worker process; Exception's own would call without the reason
+        return type(self), (self.reason, self.what), self.__dict__
 
 
 class LayoutError(InputError):

@@ -319,7 +319,10 @@ def ingest(
     if not report.pairs:
         reasons = Counter(r.reason for r in report.rejects)
         listed = ", ".join(f"{n} {reason} ({REASONS[reason]})" for reason, n in reasons.most_common())
-        raise InputError(f"nothing could be ingested: {listed or 'no pairs chosen'}", where=root)
+        hint = (
+            "test sets stay out of training parts; to keep them in: --keep-ledger-scenes" if reasons["ledger"] else None
+        )
+        raise InputError(f"nothing could be ingested: {listed or 'no pairs chosen'}", where=root, hint=hint)
     finish(source, out, report)
     return report
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import BrokenExecutor
 
 import typer
 
@@ -42,21 +43,33 @@ def options(
     console.QUIET, console.VERBOSE = quiet, verbose
 
 
+INTERRUPTED = 130
+
+
 def main() -> None:
     """Entry point: runs a command, turns our errors into three clear lines and an exit code."""
     try:
         code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        code = code if isinstance(code, int) else 0
+        if code == INTERRUPTED:  # typer has caught it
+            raise KeyboardInterrupt
+        sys.exit(code)
     except RainRAGError as e:
         fail(e)
     except KeyboardInterrupt:
         console.err().print("interrupted; run the same command again to go on where it stopped", style="yellow")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output left, as 'head' does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except (typer.Abort, typer.Exit) as e:
         sys.exit(getattr(e, "exit_code", 1))
+    except OSError as e:  # a folder that may not be written, a full disk: the machine's fault, not ours
+        what = f"the system refused: {e.strerror or e}"
+        fail(RainRAGError(what, where=e.filename, hint="check that the path exists, is yours, and has space"))
+    except (MemoryError, BrokenExecutor) as e:
+        what = "out of memory" if isinstance(e, MemoryError) else "a worker process died, most likely out of memory"
+        fail(RainRAGError(what, hint="run it again with --workers 1: what is finished is kept"))
     except Exception as e:
         usage(e)
 

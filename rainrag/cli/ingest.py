@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rainrag.cli import console
-from rainrag.errors import MissingError, RainRAGError, UsageError
+from rainrag.errors import MissingError, RainRAGError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from rainrag.ingest import Report
@@ -43,6 +43,7 @@ def ingest(
     keep_ledger_scenes: Annotated[
         bool, typer.Option("--keep-ledger-scenes", help="Do not leave known test scenes out of training parts.")
     ] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a contact sheet of the pairs, one file.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Pair the files, say what would be done, write nothing.")
     ] = False,
@@ -51,6 +52,7 @@ def ingest(
     """Turn a public set, your own folder or rendered rain into one dataset for load_dataset."""
     from rainrag import sources, workspace
     from rainrag.cli import ingesting
+    from rainrag.dataset import SPLITS
 
     if name is None:
         ingesting.everything(workers, dry_run, as_json)
@@ -64,6 +66,9 @@ def ingest(
         )
     if name != "rendered" and (scenes or backgrounds or faults):
         raise UsageError("--scenes, --backgrounds and --faults only fit the source 'rendered'")
+    unknown = [s for s in split or () if s not in SPLITS]
+    if unknown:
+        raise UsageError(f"no split '{unknown[0]}'", hint=did_you_mean(unknown[0], list(SPLITS)))
     target = out or workspace.place("datasets", called or name)
     where = root or workspace.place("raw", name)
     if name == "rendered":
@@ -84,6 +89,11 @@ def ingest(
         source, where, target, workers, layout=layout, splits=split, limit=limit, per_scene=per_scene, link=link,
         overwrite=overwrite, keep_ledger_scenes=keep_ledger_scenes,
     )  # fmt: skip
+    if html:
+        from rainrag.reports import ingest as sheet
+
+        sheet.write(html, report)
+        console.say(f"contact sheet: {html}")
     show(report, as_json)
 
 
@@ -106,7 +116,15 @@ def show(report: Report, as_json: bool) -> None:
         console.say(f"note: {n} images are '{note}'")
     for line in report.expected:
         console.say(f"count differs: {line}")
-    console.say(f'load it with: datasets.load_dataset("{report.out}", "DRS", split="train")')
+    place, split = _fullest(report)
+    console.say(f'load it with: datasets.load_dataset("{report.out}", "{place}", split="{split}")')
+
+
+def _fullest(report: Report) -> tuple[str, str]:
+    """Config and split that hold most rows: what the hint should load."""
+    sizes = {(place, split): n for place, parts in report.counts.items() for split, n in parts.items()}
+    place, split = max(sizes, key=lambda at: sizes[at])
+    return ("all" if place == "other" else place), split
 
 
 __all__ = ["RainRAGError", "ingest", "register", "show"]
