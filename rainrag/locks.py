@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from rainrag import dataset
+from rainrag import dataset, gate
 from rainrag.distill import Outcome, Plan, Settings
 from rainrag.files import fingerprint
 from rainrag.records import Voter
@@ -20,7 +19,6 @@ VERSION = 1
 class Inputs:
     """What went into a distillation, for the lock."""
 
-    data: list[Path]
     store: Store
     voters: list[Voter]
     settings: Settings
@@ -50,6 +48,7 @@ def lock_of(inputs: Inputs, planned: Plan, outcome: Outcome, choice: Choice) -> 
         "specs": inputs.specs,
         "alpha": inputs.alpha,
         "options": inputs.options,
+        "gate": [gate.VERSION, asdict(gate.DEFAULT)],
         "store": {"fingerprint": inputs.store.fingerprint, "identity": inputs.store.manifest["identity"]},
         "sources": dict(sorted(sources.items())),
         "splits": {
@@ -65,7 +64,7 @@ def lock_of(inputs: Inputs, planned: Plan, outcome: Outcome, choice: Choice) -> 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two locks, in words, causes first."""
     out = []
-    for part in ("settings", "store", "voters", "options"):
+    for part in ("settings", "gate", "store", "voters", "options"):
         if before[part] != now[part]:
             out.append(f"{part}: {_short(before[part])} then, {_short(now[part])} now")
     for name in sorted({*before["sources"], *now["sources"]}):

@@ -137,7 +137,7 @@ def _votes(
 ) -> list[Cost]:
     """Costs of the voters, in turn; a voter that cannot be loaded here says why and counts as undecided."""
     need = vote.quorum_of(len(voters), request.settings.quorum)
-    examined = {s.name: read_table(work / f"examined/{s.name}.parquet", ["key", "gate"]) for s in shards}
+    examined = {s.name: read_table(work / f"{s.name}.parquet", ["key", "gate"]) for s in shards}
     cast: dict[str, list[Ballot]] = {r["key"]: [] for rows in examined.values() for r in rows if r["gate"] is None}
     measured = sum(len(rows) for rows in examined.values())
     costs = []
@@ -145,7 +145,7 @@ def _votes(
         going = {k for k, b in cast.items() if distill.still_open(k, b, len(voters), need, request.settings)}
         expected = round(pairs * len(going) / measured)
         cheap = getattr(voter, "cheap", False)
-        poll = Poll(voter, str(store.path), str(work / "examined"), str(workspace.place("cache", "ballots")), position)
+        poll = Poll(voter, str(store.path), str(work), str(workspace.place("cache", "ballots")), position)
         try:
             ballots, took = _ask(poll, shards, going, seconds / len(voters), None if cheap else CALLS)
             note = "" if took is not None else "all ballots of the sample are in the cache already"

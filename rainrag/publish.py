@@ -28,6 +28,7 @@ FREE = frozenset(
 )  # fmt: skip
 TOGETHER = 20  # files a commit
 PLAIN = ("splits.lock", "summary.json")
+TABLES = ("ballots", "verdicts", "references")
 
 
 @dataclass
@@ -91,7 +92,7 @@ def pack(folder: Path, rights: bool = False, progress: Callable[[int], None] | N
             progress(1)
     for name in [
         *PLAIN,
-        *(str(p.relative_to(folder)) for d in ("ballots", "verdicts") for p in (folder / d).glob("*")),
+        *(str(p.relative_to(folder)) for d in TABLES for p in (folder / d).glob("*")),
     ]:
         _link(folder / name, target / name)
     dataset.fill_empty(target, splits.EXTRA)
@@ -165,7 +166,7 @@ def push(
         todo = [f for f in parcel.files if there.get(f) not in _identities(parcel.folder / f)]
         if progress:
             progress(len(parcel.files) - len(todo))
-        stale = sorted(f for f in set(there) - set(parcel.files) if f.split("/")[0] in ("data", "ballots", "verdicts"))
+        stale = sorted(f for f in set(there) - set(parcel.files) if f.split("/")[0] in ("data", *TABLES))
         for at in range(0, len(todo), TOGETHER):
             part = todo[at : at + TOGETHER]
             adds = [CommitOperationAdd(f, parcel.folder / f) for f in part]

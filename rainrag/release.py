@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rainrag import dataset, distill, locks, splits, workspace
+from rainrag import dataset, distill, gate, locks, splits, vote, workspace
 from rainrag.cascade import Sizes
 from rainrag.distill import Outcome, Plan, Settings
 from rainrag.engine import create as engine_of
-from rainrag.errors import InputError, MissingError, UsageError
-from rainrag.files import read_json, write_json
+from rainrag.errors import InputError, IntegrityError, MissingError, UsageError
+from rainrag.files import canonical, fingerprint, lock, read_json, write_json
 from rainrag.ledger import Ledger
 from rainrag.records import Voter
 from rainrag.splits import Choice
@@ -22,6 +23,7 @@ from rainrag.store import Store
 from rainrag.voters import VOTERS, panel
 
 WORK = ".rainrag/work"  # the stages' shards, below --out
+CLAIM = ".rainrag/distill.json"  # what the splits below --out depend on
 Progress = Callable[[str, int], None]
 
 
@@ -74,7 +76,9 @@ def resolve(request: Request) -> tuple[list[Path], Store, list[Voter]]:
         raise MissingError(
             "distillation needs:\n  " + "\n  ".join(missing), hint="make what is missing, then run again"
         )
-    return data, store, _panel(request, str(store.path))
+    voters = _panel(request, str(store.path))
+    vote.quorum_of(len(voters), request.settings.quorum)
+    return data, store, voters
 
 
 def _datasets() -> list[Path]:
@@ -134,37 +138,98 @@ def make(request: Request, out: Path, overwrite: bool = False, progress: Progres
     started = time.perf_counter()
     data, store, voters = resolve(request)
     check_free(out)
-    if overwrite:
-        clear(out)
-    planned, outcome, choice, lock = judge(request, data, store, voters, out / WORK, progress)
-    engine = engine_of(request.engine, workers=request.workers, address=request.address)
-    splits.write(out, planned, outcome, choice, lock, engine, (lambda n: progress("write", n)) if progress else None)
-    summary = summarise(out, planned, outcome, choice, request.settings)
-    write_json(out / "summary.json", {k: v for k, v in summary.__dict__.items() if k not in ("seconds", "out")})
+    with lock(out / ".rainrag" / ".lock"):
+        if overwrite:
+            clear(out)
+        planned = distill.plan(data, Ledger.load(workspace.place("ledger.jsonl")))
+        _claim(out, _identity(request, planned, store, voters))
+        outcome, choice, made = judge(request, planned, store, voters, out / WORK, progress)
+        engine = engine_of(request.engine, workers=request.workers, address=request.address)
+        write = (lambda n: progress("write", n)) if progress else None
+        splits.write(out, planned, outcome, choice, made, store, engine, write)
+        _forget(out / WORK / distill.EXAMINED, outcome.examined)
+        summary = summarise(out, planned, outcome, choice, request.settings)
+        write_json(out / "summary.json", {k: v for k, v in summary.__dict__.items() if k not in ("seconds", "out")})
     summary.seconds = time.perf_counter() - started
     return summary
 
 
+def _identity(request: Request, planned: Plan, store: Store, voters: Sequence[Voter]) -> dict[str, Any]:
+    """All that the splits depend on."""
+    rows = [[k, r["lq_sha256"], r["gt_sha256"]] for k, r in (*planned.rows.items(), *planned.real.items())]
+    return {
+        "data": fingerprint([rows, sorted(planned.barred.items())]),
+        "store": store.fingerprint,
+        "voters": [[v.name, v.revision, v.prompt] for v in voters],
+        "settings": asdict(request.settings),
+        "gate": [gate.VERSION, asdict(gate.DEFAULT)],
+    }
+
+
+def _claim(out: Path, identity: dict[str, Any]) -> None:
+    """Say whose folder this is, before any work is done.
+
+    Raises:
+        IntegrityError: when other splits are being made there, naming what differs.
+    """
+    marker = out / CLAIM
+    if marker.exists():
+        before = read_json(marker)
+        differs = [k for k, v in json.loads(canonical(identity)).items() if before.get(k) != v]
+        if differs:
+            raise IntegrityError(
+                f"this folder was made with other {', '.join(differs)}",
+                where=out,
+                hint="choose another --out, or repeat with --overwrite to start anew",
+            )
+        return
+    write_json(marker, identity)
+
+
 def clear(out: Path) -> None:
-    """Remove what an earlier distillation wrote to a folder, and nothing else; what tells that it is one goes last."""
-    for name in ("data", "ballots", "verdicts", "README.md", "splits.lock", "summary.json", "report.html", ".rainrag"):
-        target = out / name
-        if target.is_dir():
-            shutil.rmtree(target)
-        else:
-            target.unlink(missing_ok=True)
+    """Remove what an earlier distillation wrote to a folder, and nothing else.
+
+    Examined pairs stay: they are found again by what they depend on, and never otherwise.
+    """
+    for name in (
+        "data",
+        "ballots",
+        "verdicts",
+        "references",
+        "README.md",
+        "splits.lock",
+        "summary.json",
+        "report.html",
+    ):
+        _remove(out / name)
+    for path in [*(out / ".rainrag").glob("*"), *(out / WORK).glob("*"), *(out / WORK / ".rainrag").glob("*")]:
+        if path.name not in (".lock", Path(WORK).name, ".rainrag", distill.EXAMINED):
+            _remove(path)
+
+
+def _forget(folder: Path, but: Path) -> None:
+    """Remove what was examined under settings that are no longer those of the splits."""
+    for path in folder.glob("*"):
+        if path != but:
+            _remove(path)
+
+
+def _remove(target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
 
 
 def judge(
     request: Request,
-    data: Sequence[Path],
+    planned: Plan,
     store: Store,
     voters: Sequence[Voter],
     work: Path,
     progress: Progress | None = None,
-) -> tuple[Plan, Outcome, Choice, dict[str, Any]]:
-    """Plan, examine, vote, decide and choose; writes nothing but the stages' shards."""
-    planned = distill.plan(data, Ledger.load(workspace.place("ledger.jsonl")))
+) -> tuple[Outcome, Choice, dict[str, Any]]:
+    """Examine, vote, decide and choose; writes nothing but the stages' shards."""
     engine = engine_of(request.engine, workers=request.workers, address=request.address)
     cheap = all(getattr(v, "cheap", False) for v in voters)
     # One voter's model is loaded once on this machine; a cluster gives each actor its own.
@@ -181,17 +246,13 @@ def judge(
         progress=progress,
     )
     choice = splits.choose(planned, outcome, request.settings)
-    inputs = locks.Inputs(
-        list(data), store, list(voters), request.settings, request.voters, request.alpha, request.options
-    )
-    return planned, outcome, choice, locks.lock_of(inputs, planned, outcome, choice)
+    inputs = locks.Inputs(store, list(voters), request.settings, request.voters, request.alpha, request.options)
+    return outcome, choice, locks.lock_of(inputs, planned, outcome, choice)
 
 
 def summarise(out: Path, planned: Plan, outcome: Outcome, choice: Choice, settings: Settings) -> Summary:
     """Numbers of a distillation."""
     from collections import Counter
-
-    from rainrag import vote
 
     share = 1.0 if settings.all_voters else settings.audit_share
     return Summary(
@@ -235,7 +296,8 @@ def verify(folder: Path, request: Request, progress: Progress | None = None) -> 
     work = folder / ".rainrag" / "verify"
     shutil.rmtree(work, ignore_errors=True)
     try:
-        *_, now = judge(again, data, store, voters, work, progress)
+        planned = distill.plan(data, Ledger.load(workspace.place("ledger.jsonl")))
+        *_, now = judge(again, planned, store, voters, work, progress)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return locks.differences(before, now) + _damaged(folder)
@@ -273,5 +335,6 @@ def check_free(out: Path) -> None:
     Raises:
         InputError: when the folder holds files and no earlier distillation.
     """
-    if out.exists() and any(out.iterdir()) and not (out / WORK).is_dir():
+    ours = (out / WORK).is_dir() or (out / "splits.lock").exists()
+    if out.exists() and any(p.name != ".rainrag" for p in out.iterdir()) and not ours:
         raise InputError("the folder holds something else", where=out, hint="choose another --out")

@@ -18,6 +18,7 @@ from rainrag.distill.poll import BALLOT_FORM, ballot_row
 from rainrag.files import fingerprint, natural, sha256_file, write_json
 from rainrag.records import Tier
 from rainrag.stage import Engine, Job, Shard
+from rainrag.store import Store
 from rainrag.tables import read_table, write_table
 
 TITLE = "RainRAG splits"
@@ -215,10 +216,11 @@ def write(
     outcome: Outcome,
     choice: Choice,
     lock: dict[str, Any],
+    store: Store,
     engine: Engine,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write the splits, rejected and real rows, ballots, verdicts, the card and the lock.
+    """Write the splits, rejected and real rows, ballots, verdicts, references, the card and the lock.
 
     Args:
         progress: called with the rows that are written, and first with -n for n rows in all.
@@ -237,6 +239,8 @@ def write(
         shards, engine, (lambda _, n: progress(n)) if progress else None
     )
     _tables(out, planned, outcome, choice)
+    kept = store.rows(["sha256", "caption", "licence", "stratum"])
+    write_table(out / "references" / "train-00000.parquet", [{**r, "tier": Tier.REAL.value} for r in kept], REFERENCES)
     dataset.fill_empty(out, EXTRA)
     write_json(out / "splits.lock", lock)
     dataset.write_card(out, TITLE, _card(planned, outcome, choice, lock), LICENCE, more(out))
@@ -248,6 +252,10 @@ VERDICTS = {
     "unused": "string", "group": "string", "retrieval": "float64", "caption": "string", "references": "strings",
     "semantic": "floats", "visual": "floats", "structural": "floats", "fault": "string",
 }  # fmt: skip
+
+
+#: The real photographs that were judged against: no pixels, which are the store's.
+REFERENCES = dict.fromkeys(("key", "sha256", "caption", "licence", "stratum", "tier"), "string")
 
 
 def _tables(out: Path, planned: Plan, outcome: Outcome, choice: Choice) -> None:
@@ -275,13 +283,14 @@ def _tables(out: Path, planned: Plan, outcome: Outcome, choice: Choice) -> None:
 
 
 def more(out: Path) -> list[dict[str, Any]]:
-    """Further configs: rejected and real rows, ballots, verdicts."""
+    """Further configs: rejected and real rows, ballots, verdicts, references."""
     found = []
     for name, pattern in (
         ("rejected", "data/rejected/train-*.parquet"),
         ("real", "data/real/train-*.parquet"),
         ("ballots", "ballots/*.parquet"),
         ("verdicts", "verdicts/*.parquet"),
+        ("references", "references/*.parquet"),
     ):
         if any(out.glob(pattern)):
             found.append({"config_name": name, "data_files": [{"split": "train", "path": [pattern]}]})
@@ -314,7 +323,8 @@ def _card(planned: Plan, outcome: Outcome, choice: Choice, lock: dict[str, Any])
         *(f"- {n} rejected: {r}" for r, n in sorted(reasons.items())),
         *(f"- {n} kept, not used: {r} ({UNUSED[r]})" for r, n in sorted(unused.items())),
         "",
-        "Configs: `DRS`, `DRD`, `NRS`, `NRD`, `all`; `rejected` with reasons; `real`: the unlabelled photographs; "
-        "`ballots`: every ballot with its references; `verdicts`. The licence of each image is its source's.",
+        "Configs: `DRS`, `DRD`, `NRS`, `NRD`, `all`; `rejected` with reasons; `real`: the unlabelled photographs "
+        "of the data; `ballots`: every ballot with its references; `verdicts`; `references`: the real photographs that "
+        "were judged against. The licence of each image is its source's.",
     ]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ Knows the ``Voter`` protocol, no particular voter.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,10 +26,8 @@ REASONS = {
     "minority": "too few voters said yes",
     "gate": "the pair is unsound (the reason follows)",
     "undecodable": "a side cannot be decoded",
-    "no-references": "the store gave no reference to compare with",
     "top-of-retrieval": "kept by retrieval scores alone (ablation without generation)",
     "below-retrieval": "retrieval scores too low (ablation without generation)",
-    "known-test-scene": "the scene belongs to a known test set",
 }
 
 
@@ -114,14 +113,16 @@ class Cache:
             line = json.dumps({"id": name, "ballot": asdict(ballot)}, sort_keys=True).encode()
             by_prefix.setdefault(name[:2], []).append(line)
             self._load(name[:2])[name] = ballot
-        for prefix, lines in by_prefix.items():
-            # One write with O_APPEND, begun with a line end: a torn line before it cannot swallow the first.
-            fd = os.open(self.root / f"{prefix}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
+        with contextlib.ExitStack() as stack:
+            files = []
+            for prefix, lines in by_prefix.items():
+                # One write with O_APPEND, begun with a line end: a torn line before it cannot swallow the first.
+                fd = os.open(self.root / f"{prefix}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+                stack.callback(os.close, fd)
                 os.write(fd, b"\n" + b"\n".join(lines) + b"\n")
+                files.append(fd)
+            for fd in files:  # after all writes: what is written survives a kill, flushed or not
                 os.fsync(fd)
-            finally:
-                os.close(fd)
 
 
 def ask(voter: Voter, questions: Sequence[Question], cache: Cache, batch: int = 8) -> Iterator[Ballot]:

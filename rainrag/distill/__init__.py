@@ -23,13 +23,14 @@ from rainrag.cascade import Sizes
 from rainrag.distill.examine import Examine
 from rainrag.distill.plan import Plan, plan
 from rainrag.distill.poll import Poll, ballot_of
-from rainrag.files import natural
+from rainrag.files import fingerprint, natural
 from rainrag.records import Ballot, Tier, Verdict, Voter
 from rainrag.stage import Engine, Job, Shard
 from rainrag.store import Store
 from rainrag.tables import read_table
 
 ABLATIONS = ("vlm-only", "no-retrieval", "no-generation")
+EXAMINED = "examined"  # below the work folder; what stays when a distillation starts anew
 Progress = Callable[[str, int], None]
 
 __all__ = [
@@ -121,13 +122,16 @@ def run(
     need = vote.quorum_of(len(voters), settings.quorum)
     stage = Examine(str(store.path), store.triplets(), settings.sizes, settings.ablate, settings.seed)
     shards = planned.shards()
-    Job(stage, work, [s.name for s in shards]).run(shards, engine, _named(progress, "examine", len(planned.rows)))
-    rows = {s.name: _light(work / f"examined/{s.name}.parquet") for s in shards}
+    names = [s.name for s in shards]
+    # A folder by what it depends on: other voters, quorums or quotas find it again.
+    seen = work / EXAMINED / fingerprint([stage.version, stage.settings(), names])
+    Job(stage, seen, names).run(shards, engine, _named(progress, "examine", len(planned.rows)))
+    rows = {s.name: _light(seen / f"{s.name}.parquet") for s in shards}
     gated = {r["key"]: r for part in rows.values() for r in part if r["gate"] is not None}
     ballots: dict[str, list[Ballot]] = {k: [] for k in planned.rows if k not in gated}
     asked: dict[str, int] = {}
     for position, voter in enumerate(voters):
-        poll = Poll(voter, str(store.path), str(work / "examined"), str(cache) if cache else None, position)
+        poll = Poll(voter, str(store.path), str(seen), str(cache) if cache else None, position)
         parts = []
         for shard in shards:
             left = [
@@ -161,7 +165,7 @@ def run(
     if settings.ablate == "no-generation":
         verdicts = _by_retrieval(planned, verdicts, retrieval)
     ordered = {k: verdicts[k] for k in planned.rows}
-    return Outcome(ordered, ballots, work / "examined", {k: r["detail"] for k, r in gated.items()}, retrieval, asked)
+    return Outcome(ordered, ballots, seen, {k: r["detail"] for k, r in gated.items()}, retrieval, asked)
 
 
 def still_open(key: str, so_far: list[Ballot], voters: int, need: int, settings: Settings) -> bool:

@@ -76,7 +76,7 @@ class Examine:
                 queries.append(Query(key, sha, phash, triplet.text, triplet.feature, triplet.structure))
         for i, found in zip(waiting, self._retrieve(queries), strict=True):
             rows[i].update(_found(found))
-        name = f"examined/{shard.name}.parquet"
+        name = f"{shard.name}.parquet"
         write_table(out / name, rows, EXAMINED)
         return {"files": {name: len(rows)}, "gated": sum(r["gate"] is not None for r in rows)}
 

@@ -14,6 +14,8 @@ from rainrag.stage import Shard
 from rainrag.store import Store
 from rainrag.tables import read_table, write_table
 
+BATCH = 8  # questions put to a voter at once, unless it says otherwise: what a kill can cost
+
 BALLOT_FORM = {
     "key": "string", "voter": "string", "revision": "string", "prompt": "string", "references": "strings",
     "answer": "string", "p_yes": "float64", "raw": "string",
@@ -22,14 +24,20 @@ BALLOT_FORM = {
 
 @dataclass
 class Poll:
-    """The stage: one voter over the undecided pairs of one examined file."""
+    """The stage: one voter over the undecided pairs of one examined file.
+
+    Args:
+        store: folder or address of the reference store.
+        examined: folder of the examined files.
+        cache: folder of ballots by identity; None keeps none.
+        position: of the voter among all.
+    """
 
     voter: Voter
     store: str
     examined: str
     cache: str | None
     position: int
-    batch: int = 8
     name: str = field(init=False)
     version: int = VERSION
     isolated: bool = True
@@ -67,7 +75,7 @@ class Poll:
         questions = self._questions(rows, address, needs_pixels)
         cache = vote.Cache(Path(self.cache) if self.cache and needs_pixels else None)
         fresh = sum(cache.get(vote.identity(q, self.voter)) is None for q in questions)
-        return list(vote.ask(self.voter, questions, cache, self.batch)), fresh
+        return list(vote.ask(self.voter, questions, cache, getattr(self.voter, "batch", BATCH))), fresh
 
     def _questions(self, rows: list[dict[str, Any]], address: tuple[str, int], pixels: bool) -> list[Question]:
         data: dict[str, Any] = read_images(*address, [r["key"] for r in rows], sides=("lq",)) if pixels else {}

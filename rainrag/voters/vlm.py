@@ -113,6 +113,11 @@ class VlmVoter:
         """Hash of the wording and of every setting that changes an answer."""
         return fingerprint([VERSION, self._prompt.hash, self.settings.identity()])
 
+    @property
+    def batch(self) -> int:
+        """Questions to put to ``vote`` at once: as many as the model works on side by side, eight at least."""
+        return max(8, self.model.chunk)
+
     def setup(self) -> None:
         """Load the model."""
         self.model.load()
