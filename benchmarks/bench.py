@@ -249,7 +249,7 @@ def _rows(items: Sequence[Item], worker: Network | Folder, scorer: Scorer, keep:
                 waiting.append(pool.submit(lambda key=item.key, why=e.what: {"key": key, "skipped": why}))
             else:
                 waiting.append(pool.submit(finish, item, out, gt, inference, seconds))
-            while len(waiting) > 2 * WORKERS:
+            while waiting and (waiting[0].done() or len(waiting) > 2 * WORKERS):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

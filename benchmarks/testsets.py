@@ -358,7 +358,8 @@ def _of_dataset(testset: TestSet, place: Path) -> list[dict[str, Any]]:
                 at = (str(shard), group, i)
                 phash = r["gt_phash"] if r["gt_sha256"] else r["lq_phash"]
                 hashes = {"lq_sha256": r["lq_sha256"], "gt_sha256": r["gt_sha256"], "phash": phash}
-                rows.append({"key": r["key"].removeprefix(prefix), "scene": r["scene"], "lq": at, "gt": at, **hashes})
+                scene = r["scene"].removeprefix(f"{testset.source}/")
+                rows.append({"key": r["key"].removeprefix(prefix), "scene": scene, "lq": at, "gt": at, **hashes})
     return rows
 
 
