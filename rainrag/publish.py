@@ -160,7 +160,7 @@ def push(
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     api = HfApi()
-    with _reaching(repo):
+    with _reaching(repo), _silent():
         url = str(api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True))
         there = _remote(api, repo)
         todo = [f for f in parcel.files if there.get(f) not in _identities(parcel.folder / f)]
@@ -205,17 +205,31 @@ def _identities(path: Path) -> set[str]:
 
 
 @contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without the client's own progress bars."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
+
+
+@contextlib.contextmanager
 def _reaching(repo: str) -> Iterator[None]:
     """Turns what the Hub's client raises into our errors."""
-    import httpx
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
+    client: Any = HfHubHTTPError.__bases__[0]  # what its HTTP client raises, whichever that is in this version
     again = "run again: what was sent is not sent twice; HF_HUB_OFFLINE must not be set"
     try:
         yield
     except HFValidationError as e:
         raise InputError(f"no name of a repository: {e}", where=repo, hint="owner/name") from e
-    except (LocalTokenNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as e:
+    except (LocalTokenNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, client, OSError) as e:
         status = getattr(getattr(e, "response", None), "status_code", None)
         if isinstance(e, LocalTokenNotFoundError) or status in (401, 403):
             hint = "hf auth login, or HF_TOKEN with a token that may write; check the owner's name"
