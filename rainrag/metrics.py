@@ -6,6 +6,7 @@ Images are (H, W, 3) uint8, or float in [0, 1] which the protocol quantises. PSN
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -153,6 +154,9 @@ def psnr(out: Pixels, gt: Pixels, p: Protocol = PRESETS["y"], exact: bool = True
 def _psnr(x: list[Any], y: list[Any]) -> float:
     total = 0.0
     for u, v in zip(x, y, strict=True):
+        if u.dtype == np.float32:
+            total += cv2.norm(u, v, cv2.NORM_L2SQR)  # summed in double precision
+            continue
         d = u - v
         total += float(np.einsum("ij,ij->", d, d, dtype=np.float64))
     mse = total / sum(u.size for u in x)
@@ -191,37 +195,68 @@ def gaussian(size: int = 11, sigma: float = 1.5) -> F64:
 _KERNEL = gaussian()
 
 
-def _ssim_plane(u: Any, v: Any, p: Protocol) -> float:
+class _Scratch(threading.local):
+    """Planes that are used again from image to image, one set a thread: fresh memory costs more than the arithmetic."""
+
+    N = 8
+    MOST = 4 << 20  # pixels; beyond that a set is too large to keep
+
+    def __init__(self) -> None:
+        self.planes: list[Any] = []
+
+    def of(self, like: Any) -> list[Any]:
+        """``N`` planes of the same shape and type, with anything in them."""
+        if self.planes and (self.planes[0].shape, self.planes[0].dtype) == (like.shape, like.dtype):
+            return self.planes
+        planes = [np.empty_like(like) for _ in range(self.N)]
+        self.planes = planes if like.size <= self.MOST else []
+        return planes
+
+
+_SCRATCH = _Scratch()
+
+
+def _ssim_plane(x: Any, y: Any, p: Protocol) -> float:
     """Mean SSIM of two planes in 0..255.
 
     The window sums to one, so subtracting a constant from both planes changes no variance; it keeps float32 accurate
     where E[x^2] - E[x]^2 would cancel. The two variances only occur as their sum: four filters do, not five.
     """
-    centre = float(cv2.mean(v)[0])
-    u, v = cv2.subtract(u, centre), cv2.subtract(v, centre)
+    u, v, a, b, mu_u, mu_v, both, cross = _SCRATCH.of(x)
+    centre = float(cv2.mean(y)[0])
+    cv2.subtract(x, centre, u)
+    cv2.subtract(y, centre, v)
 
-    def smooth(z: Any) -> Any:
-        f = cv2.sepFilter2D(z, -1, _KERNEL, _KERNEL, borderType=cv2.BORDER_REFLECT_101)
-        return f[5:-5, 5:-5] if p.window == "valid" else f
+    def smooth(z: Any, out: Any) -> None:
+        cv2.sepFilter2D(z, -1, _KERNEL, _KERNEL, out, borderType=cv2.BORDER_REFLECT_101)
 
-    mu_u, mu_v = smooth(u), smooth(v)
-    squares = cv2.multiply(u, u)
-    squares += cv2.multiply(v, v)
-    both, cross = smooth(squares), smooth(cv2.multiply(u, v))
+    smooth(u, mu_u)
+    smooth(v, mu_v)
+    cv2.multiply(u, v, a)
+    smooth(a, cross)
+    cv2.multiply(u, u, a)
+    cv2.multiply(v, v, b)
+    cv2.add(a, b, a)
+    smooth(a, both)
     # With a = mu_u + c, b = mu_v + c and s = mu_u + mu_v: 2ab = 2 mu_u mu_v + L' and a^2 + b^2 = mu_u^2 + mu_v^2 + L',
     # L' = 2cs + 2c^2. One division at the end; every line is one pass over the plane.
-    s = cv2.add(mu_u, mu_v)
-    mu_cross = cv2.multiply(mu_u, mu_v, scale=2)
-    mu_both = cv2.multiply(s, s)
-    mu_both -= mu_cross
-    shift = cv2.addWeighted(s, 2 * centre, s, 0, 2 * centre * centre + _C1)
-    covariance = cv2.addWeighted(cross, 2, mu_cross, -1, _C2)
+    s, mu_cross, mu_both, shift = u, v, a, b
+    cv2.add(mu_u, mu_v, s)
+    cv2.multiply(mu_u, mu_v, mu_cross, 2)
+    cv2.multiply(s, s, mu_both)
+    cv2.subtract(mu_both, mu_cross, mu_both)
+    cv2.addWeighted(s, 2 * centre, s, 0, 2 * centre * centre + _C1, shift)
+    covariance, variance = cross, both
+    cv2.addWeighted(cross, 2, mu_cross, -1, _C2, covariance)
     if p.ssim_space == "yiq":
-        covariance = np.maximum(covariance, 0)  # the denominator is positive, so this clips the contrast term
-    variance = cv2.addWeighted(both, 1, mu_both, -1, _C2)
-    variance *= cv2.add(mu_both, shift)
-    covariance *= cv2.add(mu_cross, shift)
-    return float(cv2.mean(cv2.divide(covariance, variance))[0])
+        cv2.max(covariance, 0, covariance)  # the denominator is positive, so this clips the contrast term
+    cv2.addWeighted(both, 1, mu_both, -1, _C2, variance)
+    cv2.add(mu_both, shift, mu_both)
+    cv2.add(mu_cross, shift, mu_cross)
+    cv2.multiply(variance, mu_both, variance)
+    cv2.multiply(covariance, mu_cross, covariance)
+    cv2.divide(covariance, variance, u)
+    return float(cv2.mean(u[5:-5, 5:-5] if p.window == "valid" else u)[0])
 
 
 def score(out: Pixels, gt: Pixels, p: Protocol = PRESETS["y"], exact: bool = False) -> dict[str, float]:
