@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from concurrent.futures import BrokenExecutor
 
@@ -59,9 +58,6 @@ def main() -> None:
     except KeyboardInterrupt:
         console.err().print("interrupted; run the same command again to go on where it stopped", style="yellow")
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output left, as 'head' does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except (typer.Abort, typer.Exit) as e:
         sys.exit(getattr(e, "exit_code", 1))
     except OSError as e:  # a folder that may not be written, a full disk: the machine's fault, not ours
