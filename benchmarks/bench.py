@@ -196,11 +196,7 @@ def run(
         else Folder(entrant.folder, opened)
     )
     scorer = Scorer(protocols, settings.extra, settings.download)
-    signed = [[p.signature(m) for m in ("psnr", "ssim")] + [m.name for m in scorer.models[p.name]] for p in protocols]
-    device, files = worker.device, None if entrant.folder is None else str(entrant.folder)
-    identity = [entrant.name, entrant.weights_sha256, files, opened.sha256, signed, settings.tile, device,
-                settings.precision, settings.save]  # fmt: skip
-    log = Log(root / opened.name, identity)
+    log = Log(root / opened.name, _identity(entrant, opened, settings, scorer, worker.device))
     todo = [i for i in opened.items if i.key not in log.rows]
     if progress:
         progress(-len(opened.items))
@@ -214,6 +210,16 @@ def run(
     made = [_write(entrant, opened, settings, worker, scorer, p, log, peak.read(), root) for p in protocols]
     log.path.unlink()
     return made
+
+
+def _identity(entrant: Entrant, opened: Opened, settings: Settings, scorer: Scorer, device: str) -> list[Any]:
+    """Everything that changes a score."""
+    signed = [
+        [p.signature("psnr"), p.signature("ssim"), *(m.name for m in scorer.models[p.name])] for p in scorer.protocols
+    ]
+    files = None if entrant.folder is None else str(entrant.folder)
+    return [entrant.name, entrant.weights_sha256, files, opened.sha256, signed, settings.tile, device,
+            settings.precision, settings.save]  # fmt: skip
 
 
 def _rows(items: Sequence[Item], worker: Network | Folder, scorer: Scorer, keep: _Keeper | None) -> Iterator[Any]:
