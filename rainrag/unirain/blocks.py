@@ -34,11 +34,43 @@ class LayerNorm2d(nn.Module):
         return d * scale * w + b
 
 
-def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
-    """Transposed (channel) attention of MDTA: softmax(cos(q, k) * temperature) v.
+def is_last(x: Tensor) -> bool:
+    """Whether a feature map lies in channels_last memory (and not in NCHW as well, as thin ones do)."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """1x1 convolution with a (out, in, 1, 1) kernel. In channels_last memory on a CPU it is one matrix product: PyTorch's
+    convolution takes a slow road there when channels are few."""
+    if x.device.type == "cpu" and is_last(x):
+        return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    return F.conv2d(x, weight, bias)
+
+
+class Pointwise(nn.Conv2d):
+    """``nn.Conv2d`` of kernel 1, done by ``pointwise``."""
+
+    def __init__(self, channels: int, out: int, bias: bool = False) -> None:
+        super().__init__(channels, out, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, out, H, W)."""
+        return pointwise(x, self.weight, self.bias)
+
+
+def channel_affinity(q: Tensor, k: Tensor, temperature: Tensor) -> Tensor:
+    """softmax(cos(q, k) * temperature), (B, heads, c, c), of (B, heads, c, H*W) queries and keys.
 
     The cosine comes from dividing the small (c x c) product by the norms, so no normalised copies of q and k are
-    written; that equals normalising them first.
+    written; that equals normalising them first (each norm at least 1e-12).
+    """
+    qn, kn = (t.square().sum(-1, keepdim=True).clamp_min(1e-24).sqrt() for t in (q, k))
+    logits = (q @ k.transpose(-2, -1)) / (qn * kn.transpose(-2, -1))
+    return (logits * temperature).softmax(dim=-1)
+
+
+def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
+    """Transposed (channel) attention of MDTA: softmax(cos(q, k) * temperature) v.
 
     Args:
         q, k, v: (B, heads, c, H*W).
@@ -47,11 +79,7 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> T
     Returns:
         (B, heads, c, H*W).
     """
-    qn = q.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-    kn = k.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-    logits = (q @ k.transpose(-2, -1)) / (qn * kn.transpose(-2, -1))
-    out: Tensor = (logits * temperature).softmax(dim=-1) @ v
-    return out
+    return channel_affinity(q, k, temperature) @ v
 
 
 class MDTA(nn.Module):
@@ -69,13 +97,18 @@ class MDTA(nn.Module):
         inner = rank or channels
         self.heads = heads
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
-        self.qkv = nn.Conv2d(channels, inner * 3, 1, bias=bias)
+        self.qkv = Pointwise(channels, inner * 3, bias)
         self.qkv_dwconv = nn.Conv2d(inner * 3, inner * 3, 3, padding=1, groups=inner * 3, bias=bias)
-        self.project_out = nn.Conv2d(inner, channels, 1, bias=bias)
+        self.project_out = Pointwise(inner, channels, bias)
 
     def attend(self, qkv: Tensor) -> Tensor:
         """Attention alone: (B, 3 * rank, H, W), queries, keys and values, to (B, rank, H, W)."""
         b, _, h, w = qkv.shape
+        if is_last(qkv):  # the same on strided views: with one head nothing is copied
+            q, k, v = qkv.permute(0, 2, 3, 1).reshape(b, h * w, 3, self.heads, -1).permute(2, 0, 3, 4, 1)
+            attention = channel_affinity(q, k, self.temperature)
+            mixed: Tensor = (v.transpose(-2, -1) @ attention.transpose(-2, -1)).transpose(1, 2)
+            return mixed.reshape(b, h, w, -1).permute(0, 3, 1, 2)
         q, k, v = qkv.reshape(b, 3, self.heads, -1, h * w).unbind(1)
         return channel_attention(q, k, v, self.temperature).reshape(b, -1, h, w)
 
@@ -97,9 +130,9 @@ class GDFN(nn.Module):
     def __init__(self, channels: int, expansion: float, bias: bool = False) -> None:
         super().__init__()
         hidden = int(channels * expansion)
-        self.project_in = nn.Conv2d(channels, hidden * 2, 1, bias=bias)
+        self.project_in = Pointwise(channels, hidden * 2, bias)
         self.dwconv = nn.Conv2d(hidden * 2, hidden * 2, 3, padding=1, groups=hidden * 2, bias=bias)
-        self.project_out = nn.Conv2d(hidden, channels, 1, bias=bias)
+        self.project_out = Pointwise(hidden, channels, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rainrag.errors import UsageError, did_you_mean
-from rainrag.unirain.blocks import MDTA
+from rainrag.unirain.blocks import MDTA, Pointwise, pointwise
 
 #: How an encoder or decoder uses experts: not at all, all of them, or the k most probable.
 MODES = ("none", "soft", "hard")
@@ -53,9 +53,9 @@ class WindowAttention(nn.Module):
         super().__init__()
         inner = rank or channels
         self.heads, self.window = heads, window
-        self.qkv = nn.Conv2d(channels, inner * 3, 1, bias=bias)
+        self.qkv = Pointwise(channels, inner * 3, bias)
         self.qkv_dwconv = nn.Conv2d(inner * 3, inner * 3, 3, padding=1, groups=inner * 3, bias=bias)
-        self.project_out = nn.Conv2d(inner, channels, 1, bias=bias)
+        self.project_out = Pointwise(inner, channels, bias)
         self.position = nn.Parameter(torch.zeros(heads, (2 * window - 1) ** 2))
 
     def _bias(self) -> Tensor:
@@ -186,13 +186,13 @@ def mix(experts: Sequence[Expert], x: Tensor, weights: Tensor) -> Tensor:
     linear one. The same as adding the outputs up to rounding.
     """
     inner = [e.project_out.in_channels for e in experts]
-    qkv = F.conv2d(x, torch.cat([e.qkv.weight for e in experts]))
+    qkv = pointwise(x, torch.cat([e.qkv.weight for e in experts]))
     kernel = torch.cat([e.qkv_dwconv.weight for e in experts])
     qkv = F.conv2d(qkv, kernel, padding=1, groups=len(kernel))
     w = weights.to(qkv.dtype)[:, :, None, None, None]
     parts = torch.split(qkv, [3 * r for r in inner], 1)
     mixed = torch.cat([e.attend(part) * w[:, i] for i, (e, part) in enumerate(zip(experts, parts, strict=True))], 1)
-    return F.conv2d(mixed, torch.cat([e.project_out.weight for e in experts], 1))
+    return pointwise(mixed, torch.cat([e.project_out.weight for e in experts], 1))
 
 
 # Which experts run depends on the data: a compiler would make one graph a combination. The experts are compiled.

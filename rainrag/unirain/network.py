@@ -18,7 +18,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from rainrag.errors import InputError, UsageError, did_you_mean
-from rainrag.unirain.blocks import GDFN, MDTA, LayerNorm2d
+from rainrag.unirain.blocks import GDFN, MDTA, LayerNorm2d, Pointwise
 from rainrag.unirain.experts import KINDS, MODES, MoEAttention, Routing, reflected
 
 #: Sides of the network's maps are halved three times.
@@ -55,19 +55,19 @@ PRESETS = {
 }
 
 
-def conv(channels: int, out: int, kernel: int) -> nn.Conv2d:
-    """Convolution without bias that keeps the size."""
-    return nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=False)
+def conv(channels: int, out: int) -> nn.Conv2d:
+    """3x3 convolution without bias that keeps the size."""
+    return nn.Conv2d(channels, out, 3, padding=1, bias=False)
 
 
 def down(channels: int, out: int) -> nn.Sequential:
     """Half the size: (channels, H, W) -> (out, H/2, W/2)."""
-    return nn.Sequential(conv(channels, out // 4, 3), nn.PixelUnshuffle(2))
+    return nn.Sequential(conv(channels, out // 4), nn.PixelUnshuffle(2))
 
 
 def up(channels: int, out: int) -> nn.Sequential:
     """Twice the size: (channels, H, W) -> (out, 2H, 2W)."""
-    return nn.Sequential(conv(channels, out * 4, 3), nn.PixelShuffle(2))
+    return nn.Sequential(conv(channels, out * 4), nn.PixelShuffle(2))
 
 
 class Block(nn.Module):
@@ -130,9 +130,9 @@ class Prompt(nn.Module):
         self.maps = nn.Parameter(torch.rand(length, width * side * side))
         self.width, self.side = width, side
         self.linear = nn.Linear(channels, length)
-        self.smooth = conv(width, width, 3)
+        self.smooth = conv(width, width)
         self.meet = Block(channels + width, MDTA(channels + width, heads), expansion)
-        self.reduce = conv(channels + width, channels, 1)
+        self.reduce = Pointwise(channels + width, channels)
 
     def forward(self, x: Tensor, name: str, given: Mapping[str, Tensor] | None, seen: dict[str, Routing]) -> Tensor:
         """As ``Block.forward``; the weights are those of the maps."""
@@ -223,7 +223,7 @@ class UniRain(
             )
 
         (w1, w2, w3, w4), (e1, e2, e3), (d1, d2, d3) = size.widths, size.encoder_blocks, size.decoder_blocks
-        self.stem = conv(3, w1, 3)
+        self.stem = conv(3, w1)
         self.encoder1, self.down1 = stack(1, e1, encoder), down(w1, w2)
         self.encoder2, self.down2 = stack(2, e2, encoder), down(w2, w3)
         self.encoder3, self.down3 = stack(3, e3, encoder), down(w3, w4)
@@ -231,11 +231,11 @@ class UniRain(
         self.prompts = nn.ModuleList(
             Prompt(size.widths[level], size.heads[level], size.expansion, 128 >> level) for level in (3, 2, 1) if prompt
         )
-        self.up3, self.fuse3, self.decoder3 = up(w4, w3), conv(2 * w3, w3, 1), stack(3, d3, decoder)
-        self.up2, self.fuse2, self.decoder2 = up(w3, w2), conv(2 * w2, w2, 1), stack(2, d2, decoder)
+        self.up3, self.fuse3, self.decoder3 = up(w4, w3), Pointwise(2 * w3, w3), stack(3, d3, decoder)
+        self.up2, self.fuse2, self.decoder2 = up(w3, w2), Pointwise(2 * w2, w2), stack(2, d2, decoder)
         self.up1, self.decoder1 = up(w2, w1), stack(1, d1, decoder, 2 * w1)  # nothing fused: all of both levels is kept
         self.refinement = stack(1, size.refinement_blocks, width=2 * w1)
-        self.output = conv(2 * w1, 3, 3)
+        self.output = conv(2 * w1, 3)
         nn.init.normal_(self.output.weight, std=1e-4)  # a fresh network hands its input on
 
     def forward(self, x: Tensor, routes: Mapping[str, Tensor] | None = None) -> Tensor:
