@@ -246,6 +246,21 @@ class Training(lightning.LightningModule):
         """Go on with the weighting and the probe's history."""
         self.weighting.load_state_dict(checkpoint["rainrag"]["weighting"])
         self.rounds = list(checkpoint["rainrag"]["rounds"])
+        _begin_anew(checkpoint["loops"]["fit_loop"])
+
+
+def _begin_anew(loops: dict[str, Any]) -> None:
+    """Make Lightning's counters those of a round that is about to begin.
+
+    Checkpoints are written while a round ends: its batches are done, its epoch not yet. Lightning would go on inside
+    that round, which then had a batch less.
+    """
+    epochs = loops["epoch_progress"]
+    for span in ("total", "current"):
+        epochs[span] = dict.fromkeys(epochs[span], epochs[span]["processed"])
+    batches = loops["epoch_loop.batch_progress"]
+    batches["current"] = dict.fromkeys(batches["current"], 0)
+    batches["is_last_batch"] = False
 
 
 def rate(step: int, r: Recipe) -> float:

@@ -15,7 +15,7 @@ from benchmarks.training import cache, data
 from benchmarks.training.recipe import PRECISIONS, Recipe
 from rainrag import workspace
 from rainrag.errors import IntegrityError, MissingError, UsageError
-from rainrag.files import fingerprint, read_json, sha256_file, write_json
+from rainrag.files import canonical, fingerprint, read_json, sha256_file, write_json, write_text
 from rainrag.records import Reject
 from rainrag.restore.contract import Contract
 from rainrag.restore.models import UNIRAIN
@@ -163,7 +163,7 @@ def train(
     request: Request,
     workers: int | None = 1,
     decoding: Callable[[int], None] | None = None,
-    callbacks: Sequence[Any] = (),
+    advance: Callable[[int], None] | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Train, and write the run folder.
@@ -171,7 +171,7 @@ def train(
     Args:
         workers: processes that decode into the cache.
         decoding: progress of the cache.
-        callbacks: further callbacks of Lightning.
+        advance: progress in steps.
         report: called after each round.
 
     Returns:
@@ -198,7 +198,7 @@ def train(
             report(figures)
 
     module = Training(network, request.recipe, ready.division, ready.pixels, contract.value_range, said)
-    trainer = _trainer(request, out, callbacks)
+    trainer = _trainer(request, out, advance)
     _fit(trainer, module, request, ready, checkpoint)
     if not trainer.is_global_zero:
         return {}
@@ -242,19 +242,23 @@ def _plain(r: Reject) -> dict[str, str]:
     return {"key": r.key, "reason": r.reason, "detail": r.detail}
 
 
-def _trainer(request: Request, out: Path, callbacks: Sequence[Any]) -> Any:
+def _trainer(request: Request, out: Path, advance: Callable[[int], None] | None) -> Any:
     import lightning
     from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+
+    from benchmarks.training.progress import Advance
 
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     r = request.recipe
-    keep = ModelCheckpoint(
-        out / "checkpoints", filename="best", monitor="probe/psnr", mode="max", save_top_k=1, save_last=True,
-        every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False,
-    )  # fmt: skip
+    every: dict[str, Any] = {
+        "every_n_epochs": 1, "save_on_train_epoch_end": True, "enable_version_counter": False, "save_top_k": 1,
+    }  # fmt: skip
+    best = ModelCheckpoint(out / "checkpoints", filename="best", monitor="probe/psnr", mode="max", **every)
+    last = ModelCheckpoint(out / "checkpoints", filename="last", **every)  # after best, whose state it holds
     logger = _logger(request, out)
-    monitors = [LearningRateMonitor("step")] if logger else []
+    others: list[Any] = [LearningRateMonitor("step")] if logger else []
+    others += [Advance(advance)] if advance else []
     return lightning.Trainer(
         accelerator=request.device,
         devices=request.devices or "auto",
@@ -265,7 +269,7 @@ def _trainer(request: Request, out: Path, callbacks: Sequence[Any]) -> Any:
         max_epochs=-1,
         accumulate_grad_batches=r.accumulate,
         gradient_clip_val=r.clip,
-        callbacks=[keep, *monitors, *callbacks],
+        callbacks=[*others, best, last],
         logger=logger,
         log_every_n_steps=min(50, r.round),
         use_distributed_sampler=False,
@@ -363,6 +367,7 @@ def _finish(
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     module.network.load_state_dict(state, strict=True)
     weights = save(request.model, module.network, out / "weights")
+    _write_scenes(ready.division, weights.parent / "scenes.jsonl")
     figures = next(f for f in checkpoint["rainrag"]["rounds"][::-1] if f["step"] == checkpoint["global_step"])
     result = {
         "model": request.model,
@@ -385,6 +390,16 @@ def _finish(
     }
     write_json(out / "result.json", result)
     return {**result, "out": str(out)}
+
+
+def _write_scenes(division: data.Division, path: Path) -> None:
+    """Hash of every pair that was trained on or chosen by: 'rainrag bench' marks test scenes among them as seen."""
+    items = {i.key: i for part in (division.train, division.probe) for members in part.values() for i in members}
+    rows = [
+        {"key": k if k.startswith(f"{i.source}/") else f"{i.source}/{k}", "phash": i.phash or ""}
+        for k, i in sorted(items.items())
+    ]
+    write_text(path, "".join(canonical(r) + "\n" for r in rows))
 
 
 def _reasons(division: data.Division) -> dict[str, int]:

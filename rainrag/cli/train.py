@@ -72,33 +72,14 @@ def train(
     with console.progress("decode") as decoding:
         work.prepare(roots, chosen, workers, decoding)
     with console.progress("train", chosen.steps) as advance:
-        result = work.train(
-            request, workers, callbacks=[_bar(advance)], report=_reporter(chosen.steps, not console.QUIET)
-        )
+        report = _reporter(chosen.steps, not console.QUIET)
+        result = work.train(request, workers, advance=advance, report=report)
     if not result:
         return  # another process reports
     if as_json:
         console.emit(result)
     else:
         _show(result)
-
-
-def _bar(advance: Callable[[int], None]) -> Any:
-    """Moves the progress bar; starts it where a resumed run does."""
-    from lightning.pytorch.callbacks import Callback
-
-    class Bar(Callback):
-        done = 0
-
-        def on_train_start(self, trainer: Any, module: Any) -> None:
-            self.on_train_batch_end(trainer)
-
-        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-            if trainer.is_global_zero and trainer.global_step > self.done:
-                advance(trainer.global_step - self.done)
-                self.done = trainer.global_step
-
-    return Bar()
 
 
 def _reporter(steps: int, wanted: bool) -> Callable[[dict[str, Any]], None]:
