@@ -36,7 +36,7 @@ def read(path: str | Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:
         raise InputError(
-            f"cannot be read as weights: {str(e).splitlines()[0]}",
+            f"cannot be read as weights: {(str(e) or type(e).__name__).splitlines()[0]}",
             where=path,
             hint="only safetensors and plain tensors in pickles are opened; convert other files where you trust them",
         ) from e
