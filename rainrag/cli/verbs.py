@@ -26,7 +26,7 @@ class Verb:
     line: str
 
 
-USE, DATA, MODELS, SHARE = "Use", "Data", "Models", "Results"
+USE, DATA, MODELS = "Use", "Data", "Models"
 
 #: In the order that --help shows them: the flow from left to right, below what most people come for.
 VERBS: dict[str, Verb] = {
@@ -48,7 +48,6 @@ VERBS: dict[str, Verb] = {
     "bench": Verb("bench", MODELS, "Run models on test sets and score them."),
     "models": Verb("models", MODELS, "List the networks: cost, licence, weights, claims."),
     "weights": Verb("weights", MODELS, "Fetch, list and check published weights."),
-    "leaderboard": Verb("leaderboard", SHARE, "Build and check the leaderboard's pages."),
 }
 
 
