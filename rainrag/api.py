@@ -83,10 +83,17 @@ def distill(
 
 
 def derain(image: Picture, **settings: Any) -> Picture:
-    """A picture without its rain; see ``rainrag.restore.python.derain``."""
+    """A picture without its rain.
+
+    Args:
+        image: PIL image, or (H, W, 3) array, uint8, uint16 or float in [0, 1].
+        settings: as ``rainrag.restore.python.derain`` takes them: weights, model, device, tile. In a checkout ``model``
+            may be a network of ``rainrag models``.
+    """
+    from rainrag.cli.derain import baseline
     from rainrag.restore.python import derain as run
 
-    return run(image, **settings)
+    return run(image, **{"others": baseline, **settings})
 
 
 def score(out: Where, gt: Where, protocol: str = "y", **settings: Any) -> Scores:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rainrag.cli import console
+from rainrag.cli.checkout import require
 from rainrag.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def derain(
     from rainrag.restore.compare import Comparison
 
     todo = restore.jobs(inputs, out)
-    found = restore.find(model, weights)
+    found = restore.find(model, weights, baseline)
     settings = {} if max_pixels is None else {"max_pixels": max_pixels}
     engine = restore.Restorer(
         found.network, found.contract, device=device, precision=precision,
@@ -158,13 +159,9 @@ def baseline(name: str, weights: str | Path | None) -> Model:
     """
     from rainrag.restore import Contract, Model
 
-    try:
-        import baselines
-    except ModuleNotFoundError as e:
-        raise MissingError(
-            f"the network '{name}' is in the repository, not in the installed package",
-            hint="run in a checkout (pip install -e .); 'unirain' works without one",
-        ) from e
+    require("baselines")
+    import baselines
+
     found = baselines.get(name)
     contract = Contract.of(found.card)
     if not found.trainable:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rainrag import hub
-from rainrag.errors import InputError, MissingError
+from rainrag.errors import InputError, MissingError, UsageError
 from rainrag.files import read_json
 from rainrag.restore.contract import Contract
 
@@ -34,6 +35,10 @@ class Model:
     weights: str | None
     network: Any
     contract: Contract
+
+
+#: ``finder(name, weights)``: a network that is not in this package.
+Finder = Callable[[str, "str | Path | None"], Model]
 
 
 def shipped() -> list[str]:
@@ -110,12 +115,12 @@ def _from_file(path: Path) -> Model:
 
     from rainrag.unirain.network import UniRain
 
-    with_config = UniRain(**read_json(config))
     try:
-        with_config.load_state_dict(load_file(path), strict=True)
-    except Exception as e:  # safetensors' and torch's own kinds all mean the same here
+        network = UniRain(**read_json(config))
+        network.load_state_dict(load_file(path), strict=True)
+    except Exception as e:  # a config's, safetensors' and torch's own kinds all mean the same here
         raise _of_another(path, e) from e
-    return Model("unirain", str(path), with_config.eval(), UNIRAIN)
+    return Model("unirain", str(path), network.eval(), UNIRAIN)
 
 
 def _loaded(where: str, shown: str, **kwargs: Any) -> Model:
@@ -137,19 +142,23 @@ def _of_another(where: object, e: Exception) -> InputError:
     )
 
 
-def find(model: str | None = None, weights: str | Path | None = None) -> Model:
+def find(model: str | None = None, weights: str | Path | None = None, others: Finder | None = None) -> Model:
     """A network by name.
 
     Args:
-        model: ``unirain`` (the default), or a baseline's name, which needs a checkout and its weights.
-        weights: see ``unirain``; for a baseline its file.
+        model: ``unirain`` (the default), or a name that ``others`` knows.
+        weights: see ``unirain``; for another network its file.
+        others: finds networks that are not in this package, such as a checkout's baselines.
 
     Raises:
         RainRAGError: of the kind that fits, with the way out.
     """
     if model is None or model.lower() == "unirain":
         return unirain(weights)
-    # The one door to a checkout's networks: commands may know them, this room must not.
-    from rainrag.cli.derain import baseline
-
-    return baseline(model, weights)
+    if others is None:
+        raise UsageError(
+            f"no network '{model}' in this package: it has unirain",
+            hint="the published ones are in the repository: rainrag.derain and 'rainrag derain --model' find them there; "
+            "or give a Restorer of your own",
+        )
+    return others(model, weights)

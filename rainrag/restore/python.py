@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from rainrag.errors import InputError
 from rainrag.imagefile import ORIENTATION, Photo
 from rainrag.restore.contract import quantise
-from rainrag.restore.models import find
+from rainrag.restore.models import Finder, find
 from rainrag.restore.run import Restorer
 
 Picture = TypeVar("Picture")
@@ -20,10 +20,14 @@ Picture = TypeVar("Picture")
 
 @lru_cache(maxsize=2)
 def restorer(
-    model: str | None = None, weights: str | None = None, device: str = "auto", precision: str = "fp32"
+    model: str | None = None,
+    weights: str | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    others: Finder | None = None,
 ) -> Restorer:
     """A restorer by name, kept for the next call. See ``rainrag.restore.models.find``."""
-    found = find(model, weights)
+    found = find(model, weights, others)
     return Restorer(found.network, found.contract, device=device, precision=precision)
 
 
@@ -33,6 +37,7 @@ def derain(
     model: str | Restorer | None = None,
     device: str = "auto",
     tile: str = "auto",
+    others: Finder | None = None,
 ) -> Picture:
     """Take the rain out of a picture.
 
@@ -40,9 +45,10 @@ def derain(
         image: (H, W, 3) array, uint8, uint16 or float in [0, 1], RGB; or a PIL image (8 bits a channel). A PIL image is
             restored upright where its EXIF says how it lies; alpha, grey and ``info`` stay as they are.
         weights: None for the shipped ones; a folder, file or Hub repository of a UniRain; a baseline's weights file.
-        model: None for UniRain, a baseline's name (needs a checkout), or a Restorer of your own.
+        model: None for UniRain, a name that ``others`` knows, or a Restorer of your own.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``; a Restorer has its own.
         tile: ``auto``, ``full``, ``256`` or ``256,32``.
+        others: finds networks that are not in this package; ``rainrag.derain`` gives that of a checkout's baselines.
 
     Returns:
         The same type, size and range.
@@ -51,9 +57,10 @@ def derain(
         InputError: for other shapes and types.
         MissingError: when weights are not there.
     """
-    engine = (
-        model if isinstance(model, Restorer) else restorer(model, None if weights is None else str(weights), device)
-    )
+    if isinstance(model, Restorer):
+        engine = model
+    else:
+        engine = restorer(model, None if weights is None else str(weights), device, others=others)
     if isinstance(image, Image.Image):
         return _pil(engine, image, tile)  # type: ignore[return-value]
     if not isinstance(image, np.ndarray) or (image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != "f"):
