@@ -81,8 +81,7 @@ def unirain(weights: str | Path | None = None) -> Model:
     if path.is_file():
         return _from_file(path)
     if _HUB_ID.fullmatch(given) and not path.suffix:
-        found = hub.resolve(given)
-        return _loaded(found.path, f"{given}@{found.revision}", **found.kwargs)
+        return _from_hub(given)
     raise MissingError(
         "no such weights",
         where=given,
@@ -98,39 +97,43 @@ def _from_folder(folder: Path, shown: str) -> Model:
             where=folder,
             hint="UniRain.save_pretrained writes both; for another network add --model NAME and name its weights file",
         )
-    return _loaded(str(folder), shown)
+    return _loaded(folder / "model.safetensors", shown)
 
 
 def _from_file(path: Path) -> Model:
-    config = path.with_name("config.json")
-    if path.suffix != ".safetensors" or not config.is_file():
+    if path.suffix != ".safetensors" or not path.with_name("config.json").is_file():
         raise InputError(
             "a UniRain is a .safetensors file with its config.json beside it",
             where=path,
             hint="name the folder that UniRain.save_pretrained wrote; for another network add --model NAME",
         )
-    if path.name == "model.safetensors":
-        return _from_folder(path.parent, str(path))
+    return _loaded(path, str(path))
+
+
+def _loaded(file: Path, shown: str) -> Model:
+    """Without ``from_pretrained``, which prints to stdout where weights are local."""
     from safetensors.torch import load_file
 
     from rainrag.unirain.network import UniRain
 
     try:
-        network = UniRain(**read_json(config))
-        network.load_state_dict(load_file(path), strict=True)
+        network = UniRain(**read_json(file.with_name("config.json")))
+        network.load_state_dict(load_file(file), strict=True)
     except Exception as e:  # a config's, safetensors' and torch's own kinds all mean the same here
-        raise _of_another(path, e) from e
-    return Model("unirain", str(path), network.eval(), UNIRAIN)
+        raise _of_another(file, e) from e
+    return Model("unirain", shown, network.eval(), UNIRAIN)
 
 
-def _loaded(where: str, shown: str, **kwargs: Any) -> Model:
+def _from_hub(name: str) -> Model:
     from rainrag.unirain.network import UniRain
 
+    found = hub.resolve(name)
+    pinned: dict[str, Any] = dict(found.kwargs)
     try:
-        network = UniRain.from_pretrained(where, strict=True, **kwargs)
+        network = UniRain.from_pretrained(found.path, strict=True, **pinned)
     except Exception as e:  # the Hub's, safetensors' and torch's own kinds all mean the same here
-        raise _of_another(where, e) from e
-    return Model("unirain", shown, network.eval(), UNIRAIN)
+        raise _of_another(name, e) from e
+    return Model("unirain", f"{name}@{found.revision}", network.eval(), UNIRAIN)
 
 
 def _of_another(where: object, e: Exception) -> InputError:

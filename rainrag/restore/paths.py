@@ -43,7 +43,8 @@ def jobs(inputs: Sequence[str | Path], out: str | Path) -> list[Job]:
     for given in map(str, inputs):
         root, files = _expand(given)
         roots.append(root)
-        found.update(dict.fromkeys(f for f in files if place not in f.parents))
+        named = files == [Path(os.path.abspath(given))]
+        found.update(dict.fromkeys(f for f in files if named or place not in f.parents))
     if not found:
         raise MissingError(
             f"no images in {', '.join(map(str, inputs))}",

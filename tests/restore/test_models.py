@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rainrag import restore
+from rainrag import hub, restore
 from rainrag.errors import InputError, MissingError, UsageError
 from rainrag.restore import Contract, Model, models
 from tests.restore import nets
@@ -89,6 +89,24 @@ def test_weights_that_are_cut_short_are_refused(folder: Path, tmp_path: Path, na
 def test_a_hub_repository_that_cannot_be_reached_says_so() -> None:
     with pytest.raises(MissingError):
         restore.find(None, "nobody/nothing-here")
+
+
+def test_a_hub_repository_is_taken_at_the_recorded_revision(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(hub, "_commit", lambda name, revision: asked.append((name, revision)) or "abc123")
+    downloads = []
+
+    def download(repo_id: str, filename: str, **kwargs: object) -> str:
+        downloads.append((repo_id, filename, kwargs["revision"]))
+        return str(folder / filename)
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", download)
+    for _ in range(2):
+        found = restore.find(None, "someone/rain")
+    assert asked == [("someone/rain", None), ("someone/rain", "abc123")]
+    assert downloads[:2] == [("someone/rain", n, "abc123") for n in ("config.json", "model.safetensors")]
+    assert found.weights == "someone/rain@abc123"
+    assert same(found.network, nets.unirain())
 
 
 def test_other_names_are_asked_of_whoever_knows_them() -> None:

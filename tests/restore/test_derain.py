@@ -1,0 +1,221 @@
+"""``rainrag derain`` and ``rainrag.derain`` as users meet them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import baselines
+import rainrag
+from rainrag import images
+from rainrag.cli import app
+from rainrag.cli.derain import baseline
+from rainrag.errors import InputError, MissingError, UsageError
+from rainrag.restore import Restorer, models, python
+from tests.conftest import picture
+from tests.restore import nets
+
+cli = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return nets.saved(tmp_path_factory.mktemp("weights") / "mine")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for i in range(3):
+        path = tmp_path / "in" / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(images.encode_png(picture(i, 40, 24)))
+    return tmp_path / "in"
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    python.restorer.cache_clear()
+
+
+def derain(*args: Any, quiet: bool = True) -> Any:
+    return cli.invoke(app, [*["-q"] * quiet, "derain", *map(str, args)])
+
+
+def report(done: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+# ---------------------------------------------------------------- the command
+def test_a_folder_with_a_bad_file_and_a_comparison(photos: Path, weights: Path, tmp_path: Path) -> None:
+    (photos / "bad.png").write_bytes(b"no image at all, of no kind whatsoever")
+    out = tmp_path / "out"
+    done = derain(photos, "--out", out, "--weights", weights, "--compare", "--json", "--device", "cpu")
+    assert done.exit_code == 3  # one could not be done; the others are
+    got = report(done)
+    assert (got["n"], got["skipped"], got["model"], got["weights"]) == (3, 0, "unirain", str(weights))
+    assert [(f["reason"], Path(f["input"]).name) for f in got["failed"]] == [("not-an-image", "bad.png")]
+    assert [Path(i["output"]) for i in got["images"]] == [out / f"{i}.png" for i in range(3)]
+    engine = Restorer(models.unirain(weights).network, models.UNIRAIN, device="cpu")
+    for i in range(3):
+        wanted = np.rint(engine.restore(picture(i, 40, 24)) * 255).astype(np.uint8)
+        assert np.array_equal(images.read(out / f"{i}.png").rgb, wanted)
+    assert Path(got["compare"]) == out / "compare.html"
+    assert len(list((out / "compare").glob("*.png"))) == 3
+
+
+def test_a_second_run_does_what_is_missing_and_overwrite_all(photos: Path, weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    base = (photos, "--out", out, "--weights", weights, "--json", "--device", "cpu")
+    assert derain(*base).exit_code == 0
+    kept = {p: p.read_bytes() for p in sorted(out.iterdir())}
+    (out / "1.png").unlink()
+    (out / "0.png").write_bytes(b"touched")
+    again = report(derain(*base))
+    assert (again["n"], again["skipped"]) == (1, 2)
+    assert (out / "0.png").read_bytes() == b"touched"
+    assert report(derain(*base, "--overwrite"))["n"] == 3
+    assert {p: p.read_bytes() for p in sorted(out.iterdir())} == kept
+
+
+def test_tiles_and_settings_reach_the_network(photos: Path, weights: Path, tmp_path: Path) -> None:
+    base = ("--weights", weights, "--json", "--device", "cpu")
+    got = report(derain(photos / "*.png", "--out", tmp_path / "a", "--tile", "16,8", *base))
+    assert {i["inference"] for i in got["images"]} == {"tile16-8"}
+    got = report(derain(photos, "--out", tmp_path / "b", "--max-pixels", 100, "--precision", "bf16", *base))
+    assert got["precision"] == "bf16"
+
+
+def test_people_are_told_what_happened(photos: Path, weights: Path, tmp_path: Path) -> None:
+    Image.open(photos / "0.png").quantize(8).save(photos / "few colours.png")
+    (photos / "lfs.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
+    done = derain(photos, "--out", tmp_path / "out", "--weights", weights, "--device", "cpu", quiet=False)
+    assert done.exit_code == 3
+    shown = done.output
+    assert "palette" in shown
+    assert "lfs-pointer" in shown
+    assert "git lfs pull" in shown
+
+
+def test_what_is_wrong_with_the_call_is_an_error_of_ours(photos: Path, weights: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "out", "--weights", weights)
+    for args, kind in (
+        ((tmp_path / "gone.png", *out), MissingError),
+        ((photos, *out, "--tile", "half"), UsageError),
+        ((photos, *out, "--precision", "fp8"), UsageError),
+        ((photos / "0.png", "--out", photos, "--weights", weights), UsageError),
+        ((photos, "--weights", tmp_path / "nowhere"), MissingError),
+    ):
+        assert isinstance(derain(*args).exception, kind)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_baseline_with_its_weights(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = baselines.create("prenet")
+    torch.save(network.state_dict(), tmp_path / "prenet.pth")
+    done = derain(
+        photos / "0.png", "--model", "prenet", "--weights", tmp_path / "prenet.pth", "--out", tmp_path / "out", "--json"
+    )
+    assert done.exit_code == 0
+    assert report(done)["model"] == "prenet"
+    with torch.inference_mode():
+        x = torch.from_numpy(picture(0, 40, 24)).permute(2, 0, 1)[None] / 255
+        wanted = network(x)[0].permute(1, 2, 0).clamp(0, 1).numpy()
+    got = images.read(tmp_path / "out" / "0.png").rgb
+    assert np.abs(got - 255 * wanted).max() <= 0.51
+
+
+def test_baselines_say_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert baseline("median", None).weights is None
+    with pytest.raises(UsageError, match="no weights to load"):
+        baseline("median", tmp_path / "x.pth")
+    with pytest.raises(MissingError, match="'prenet' needs its weights") as e:
+        baseline("prenet", None)
+    assert "rainrag weights fetch prenet" in str(e.value)
+    with pytest.raises(UsageError, match="no network 'prenett'"):
+        baseline("prenett", None)
+    monkeypatch.setattr("rainrag.cli.checkout.find_spec", lambda name: None)
+    with pytest.raises(MissingError, match="needs the repository's folder 'baselines'"):
+        baseline("prenet", None)
+
+
+# ---------------------------------------------------------------- from Python
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32", "float64"])
+def test_arrays_come_back_as_they_went(weights: Path, kind: str) -> None:
+    x = picture(4, 24, 16)
+    given = {"uint8": x, "uint16": x.astype(np.uint16) * 257}.get(kind, x.astype(kind) / 255)
+    got = rainrag.derain(given, weights=weights, device="cpu")
+    assert got.dtype == np.dtype(kind)
+    assert got.shape == given.shape
+    plain = rainrag.derain(x, weights=weights, device="cpu")
+    top = {"uint8": 255, "uint16": 65535}.get(kind, 1)
+    assert np.abs(got / top - plain / 255).max() <= 0.5 / 255 + 1e-4
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P"])
+def test_pil_images_come_back_as_they_went(weights: Path, mode: str) -> None:
+    image = Image.fromarray(picture(5, 24, 16)).convert(mode)
+    if mode in ("RGBA", "LA"):
+        image.putalpha(Image.fromarray(np.arange(384, dtype=np.uint16).reshape(16, 24).astype(np.uint8)))
+    image.info["icc_profile"] = b"kept"
+    got = rainrag.derain(image, weights=weights, device="cpu")
+    assert got.mode == {"P": "RGB"}.get(mode, mode)
+    assert got.size == image.size
+    assert got.info["icc_profile"] == b"kept"
+    if mode in ("RGBA", "LA"):
+        assert np.array_equal(got.getchannel("A"), image.getchannel("A"))
+    if mode == "RGB":
+        wanted = rainrag.derain(np.asarray(image), weights=weights, device="cpu")
+        assert np.array_equal(got, wanted)
+
+
+def test_a_pil_image_that_lies_on_its_side_is_restored_upright(tmp_path: Path) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Watch(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(tuple(x.shape))
+            return x
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture(6, 24, 16)).save(tmp_path / "side.png", exif=exif)
+    image = Image.open(tmp_path / "side.png")
+    got = rainrag.derain(image, model=Restorer(Watch(), device="cpu"))
+    assert seen == [(1, 3, 24, 16)]
+    assert np.array_equal(got, picture(6, 24, 16))
+
+
+def test_the_network_is_kept_for_the_next_call(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = []
+    found = models.unirain
+    monkeypatch.setattr(models, "unirain", lambda w=None: loads.append(w) or found(w))
+    for _ in range(3):
+        rainrag.derain(picture(0, 16, 16), weights=weights, device="cpu")
+    assert loads == [str(weights)]
+
+
+def test_a_baseline_by_name_from_python() -> None:
+    x = picture(0, 16, 16)
+    assert np.array_equal(rainrag.derain(x, model="input", device="cpu"), x)
+    with pytest.raises(UsageError, match="no network 'inputt'"):
+        rainrag.derain(x, model="inputt")
+    with pytest.raises(UsageError, match="in this package"):
+        python.derain(x, model="input")
+
+
+@pytest.mark.parametrize(
+    "given", [np.zeros((4, 4, 3), np.int32), "photo.png", Image.new("I;16", (4, 4)), Image.new("F", (4, 4))], ids=str
+)
+def test_what_is_no_picture_is_refused_with_the_way_out(given: Any) -> None:
+    with pytest.raises(InputError) as e:
+        rainrag.derain(given, model=Restorer(nets.Darker(), device="cpu"))
+    assert "give" in str(e.value)
