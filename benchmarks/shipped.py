@@ -10,7 +10,7 @@
     train     a tiny UniRain by recipes/shipped-tiny.yaml
     score     Rain100L, HQ-NightRain (validation), RainDrop (four pairs) and the rendered test part
 
-``--data`` holds the folders named in ``CLEAN``, ``PAIRS``, ``PHOTOGRAPHS`` and ``TESTS``. No test set is read before
+``--data`` holds the folders named in ``CLEAN``, ``PAIRS`` and ``PHOTOGRAPHS``. No test set is read before
 ``score``, but by ``audit``, which hashes its scenes so that none is trained on.
 """
 
@@ -52,6 +52,8 @@ PHOTOGRAPHS = (
     "Real-147/real_input", "MWD-rain", "misc-real", "UDR-S2Former-demo", "UnfairGAN-real_rain", "DeRaindrop-demo/input",
     "NTURain-sample", "night-rain-photos",
 )  # fmt: skip
+#: Scored once, at the end.
+TESTS = ("rain100l", "hq-nightrain-sample", "raindrop-sample")
 #: Test sets that the packaged ledger does not hold.
 UNLISTED = ("RainDrop-train-sample",)
 
@@ -193,7 +195,47 @@ def do_distill(data: Path, work: Path) -> None:
     print(json.dumps({"kept": summary.kept, "of": summary.candidates, "splits": summary.splits, "by fault": table}))
 
 
-VERBS = {"audit": do_audit, "render": do_render, "ingest": do_ingest, "store": do_store, "distill": do_distill}
+# ---------------------------------------------------------------- training and scores
+def roots(work: Path) -> tuple[Path, ...]:
+    """What is trained on: the distilled splits, and the datasets that were not judged."""
+    return (work / "splits", *(work / "datasets" / n for n in ("layers", *PAIRS.values())))
+
+
+def do_train(data: Path, work: Path) -> None:
+    """Train by the recipe, on from the last checkpoint where there is one."""
+    from benchmarks import train
+
+    out = work / "run"
+    going = (out / "checkpoints/last.ckpt").exists()
+    request = train.Request("unirain", roots(work), train.load("shipped-tiny"), out, going)
+
+    def said(figures: dict[str, Any]) -> None:
+        print(f"step {figures['step']}: probe {figures['mean']:.3f} dB", flush=True)
+
+    result = train.train(request, report=said)
+    print(json.dumps({k: result[k] for k in ("parameters", "steps", "best_step", "seconds", "probe")}))
+
+
+def do_score(data: Path, work: Path) -> None:
+    """The test sets, once: the input, PReNet's published weights and the network that was trained."""
+    from benchmarks import bench, entrants, testsets
+    from rainrag import results
+
+    weights = {"unirain": str(work / "run/weights")}
+    for name in (*TESTS, *(f"own-{s.value.lower()}=" + str(work / "splits") for s in Subset)):
+        opened = testsets.open_set(name)
+        for model in ("input", "prenet", "unirain"):
+            entrant = entrants.find(model, weights.get(model), opened.testset.kin)
+            for path in bench.run(entrant, opened, bench.Settings(("y",)), work / "results"):
+                result = results.load(path)
+                print(f"{result.testset} {model}: n {result.n}, PSNR-Y {result.mean['psnr']:.3f}, "
+                      f"SSIM-Y {result.mean['ssim']:.4f}", flush=True)  # fmt: skip
+
+
+VERBS = {
+    "audit": do_audit, "render": do_render, "ingest": do_ingest, "store": do_store, "distill": do_distill,
+    "train": do_train, "score": do_score,
+}  # fmt: skip
 
 
 def main() -> int:

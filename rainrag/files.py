@@ -120,11 +120,14 @@ def sweep(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: str | Path) -> Iterator[None]:
+def lock(path: str | Path, wait: bool = False) -> Iterator[None]:
     """Exclusive lock for one writer, held by the process (released by the system when it dies).
 
+    Args:
+        wait: until the other process is done, for work that need not be done twice.
+
     Raises:
-        RainRAGError: when another process holds it.
+        RainRAGError: when another process holds it and ``wait`` is not set.
     """
     import fcntl
 
@@ -132,7 +135,7 @@ def lock(path: str | Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as f:
         try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(f, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             f.seek(0)
             raise RainRAGError(

@@ -190,7 +190,7 @@ def build(
     folder = workspace.place("cache", "train", name)
     parts = shards(items)
     folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / ".lock"):
+    with lock(folder / ".lock", wait=True):  # several processes of one training want the same cache
         job = Job(Decode(window), folder, name)
         if len(job.done()) < len(parts):
             _room(folder, size(items, window))

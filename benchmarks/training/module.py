@@ -203,7 +203,7 @@ class Training(lightning.LightningModule):
         # A float64 tensor on the module's device: the checkpoint callback compares it, the logger writes it.
         if len(self.rounds) > 1:
             self.log_dict({k: torch.tensor(v, dtype=torch.float32) for k, v in values.items()})
-        if self.report:
+        if self.report and self.trainer.is_global_zero:
             self.report({**figures, "mean": mean})
 
     @torch.no_grad()

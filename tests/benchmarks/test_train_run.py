@@ -266,3 +266,34 @@ def test_a_run_by_command_and_its_weights(pairs: Path, tmp_path: Path) -> None:
     averaged = checkpoint(out, "best")["state_dict"]
     assert torch.equal(saved["output.weight"], averaged["average.module.output.weight"])
     assert json.loads((out / "left-out.json").read_text()) == []
+
+
+# ---------------------------------------------------------------- several processes
+def test_two_processes_compute_the_steps_of_one(pairs: Path, tmp_path: Path) -> None:
+    recipe = "steps: 4\nbatch: 8\npatch: 16\nround: 2\nprobe_pairs: 1\nprobe_share: 0.3\nlr: 1.0e-3\n"
+    (tmp_path / "small.yaml").write_text(recipe)
+    train = [
+        "train",
+        "--data",
+        str(pairs),
+        "--model",
+        "prn",
+        "--recipe",
+        str(tmp_path / "small.yaml"),
+        "--device",
+        "cpu",
+    ]
+    train += ["--logger", "none", "--workers", "1"]
+    assert CliRunner().invoke(app, [*train, "--out", str(tmp_path / "one")]).exit_code == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "rainrag"]
+    both = subprocess.run(
+        [*launch, *train, "--devices", "2", "--out", str(tmp_path / "two")],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert both.returncode == 0, both.stderr[-2000:]
+    one, two = (json.loads((tmp_path / n / "result.json").read_text()) for n in ("one", "two"))
+    assert (one["machine"]["processes"], two["machine"]["processes"]) == (1, 2)
+    assert two["probe"]["l1"] == pytest.approx(one["probe"]["l1"], rel=1e-4)
+    a, b = (checkpoint(tmp_path / n)["state_dict"] for n in ("one", "two"))
+    for name, tensor in a.items():
+        assert torch.allclose(tensor, b[name], atol=2e-4), name
