@@ -82,7 +82,7 @@ class Choice:
 
 
 def dihedral(crop: U8, mode: int) -> U8:
-    """One of the eight flips and rotations of (..., H, W, 3), H = W."""
+    """One of the eight flips and rotations of (..., H, W, 3), H = W; 0 is none, 1 is left to right."""
     if mode & 1:
         crop = crop[..., :, ::-1, :]
     if mode & 2:
@@ -140,7 +140,7 @@ class Batches(Dataset[dict[str, Any]]):
         p = self.recipe.patch
         y = int(rng.integers(pair.shape[1] - p + 1))
         x = int(rng.integers(pair.shape[2] - p + 1))
-        return dihedral(pair[:, y : y + p, x : x + p], int(rng.integers(8)))
+        return dihedral(pair[:, y : y + p, x : x + p], int(rng.integers(8 if self.recipe.turns else 2)))
 
 
 def grown(pair: U8, side: int) -> U8:

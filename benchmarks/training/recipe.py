@@ -38,6 +38,8 @@ class Recipe:
         weighting_options: of that weighting.
         shares: source -> share of its types' crops. The other sources of a type divide what is left by their pairs.
         network: options of the network (``preset`` of UniRain …).
+        turns: crops are flipped and turned in all eight ways, as the paper's; without, only mirrored left to right: rain
+            falls down, and a small network has better uses for its parameters than rain that falls up.
         window: pictures with longer sides are cut to windows of this side in the cache; None keeps them whole.
         workers: processes that cut crops; 0 cuts them in the training process.
         seed: of everything that chance decides.
@@ -65,6 +67,7 @@ class Recipe:
     weighting_options: Mapping[str, Any] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)
     network: Mapping[str, Any] = field(default_factory=dict)
+    turns: bool = True
     window: int | None = None
     workers: int = 0
     seed: int = 0

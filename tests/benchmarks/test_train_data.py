@@ -217,10 +217,13 @@ def test_a_batch_that_cannot_be_divided_is_refused(ready: run.Prepared) -> None:
         Batches(ready.pixels, ready.division, Recipe(patch=16, batch=8), Part(0, 3, 1))
 
 
-def test_both_sides_are_cut_and_turned_alike(ready: run.Prepared) -> None:
-    batches = Batches(ready.pixels, ready.division, Recipe(patch=16, batch=4, steps=50))
+@pytest.mark.parametrize(("turns", "modes"), [(True, {0, 1, 2, 3, 4, 5, 6, 7}), (False, {0, 1})])
+def test_both_sides_are_cut_and_turned_alike(ready: run.Prepared, turns: bool, modes: set[int]) -> None:
+    """Without turns crops are only mirrored left to right."""
+    batches = Batches(ready.pixels, ready.division, Recipe(patch=16, batch=4, steps=50, turns=turns))
+    seen = set()
     pairs = {i.key: ready.pixels.pair(i.key) for i in ready.division.train["DRS"]}
-    for step in range(6):
+    for step in range(6 if turns else 12):
         lq, gt = batches.crop(0, step, 0)
         places = [
             (key, mode, y, x)
@@ -233,6 +236,9 @@ def test_both_sides_are_cut_and_turned_alike(ready: run.Prepared) -> None:
         assert len(places) == 1
         key, mode, y, x = places[0]
         assert (dihedral(pairs[key][0, y : y + 16, x : x + 16], mode) == lq).all()
+        seen.add(mode)
+    assert seen <= modes
+    assert len(seen) > 1
 
 
 def test_the_eight_turns_are_distinct() -> None:
