@@ -44,7 +44,7 @@ def write(path: Path, folder: Path, store: Store | None = None) -> str | None:
     for b in read_table(folder / "ballots" / "train-00000.parquet"):
         ballots.setdefault(b["key"], []).append(ballot_of(b))
     sections = [
-        ("The pyramid", _pyramid(rows, album.real)),
+        ("The pyramid", _pyramid(rows, _references(folder))),
         ("Kept, by source and subset", _rates(rows)),
         ("Why pairs were rejected", _rejections(rows)),
         ("The splits", _splits(rows)),
@@ -58,6 +58,13 @@ def write(path: Path, folder: Path, store: Store | None = None) -> str | None:
         notes.append(f"The references have no pictures here: {why}.")
     html.write(path, "What was distilled", sections, "".join(f"<p>{html.text(n)}</p>" for n in notes))
     return why
+
+
+def _references(folder: Path) -> int:
+    """Real photographs at the top of the pyramid: those that the pairs were compared with."""
+    import pyarrow.parquet as pq
+
+    return int(sum(pq.ParquetFile(p).metadata.num_rows for p in (folder / "references").glob("*.parquet")))
 
 
 def _strange(store: Store | None, lock: dict[str, Any]) -> str | None:
@@ -82,12 +89,10 @@ class Album:
         import pyarrow.parquet as pq
 
         self.store = store
-        self.real = 0
         self._at: dict[str, tuple[Path, int]] = {}
         for path in sorted((folder / "data").glob("*/*.parquet")):
             file = pq.ParquetFile(path)
-            if path.parent.name == "real":
-                self.real += file.metadata.num_rows
+            if path.parent.name == "real":  # references: their pictures are the store's
                 continue
             for group in range(file.num_row_groups):
                 for key in file.read_row_group(group, columns=["key"]).column("key").to_pylist():
