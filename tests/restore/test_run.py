@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import baselines
 from rainrag.errors import InputError, RainRAGError, UsageError
 from rainrag.restore import Contract, Restorer, run
 from tests.restore import nets
@@ -47,6 +48,16 @@ def test_too_little_overlap_shows() -> None:
     x, network = image(48, 48), nets.Local().eval()
     got = Restorer(network, LOCAL, device="cpu").restore(x, "16,0")
     assert np.abs(got - direct(network, x)).max() > 1e-3
+
+
+def test_prenets_tiles_equal_the_whole_at_its_receptive_field() -> None:
+    """Six stages of 13 convolutions: 78 pixels to each side."""
+    network, contract = baselines.create("prenet"), Contract.of(baselines.card_of("prenet"))
+    assert contract.receptive == 78
+    engine = Restorer(network, contract, device="cpu")
+    x = image(8, 190)
+    assert engine.inference(8, 190, "168,156") == "tile168-156"
+    assert np.abs(engine.restore(x, "168,156") - direct(network, x)).max() < 1e-6
 
 
 def test_routing_is_the_images_not_the_tiles() -> None:
