@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,30 +69,42 @@ def label(result: Result) -> str:
     return result.model if result.weights is None else f"{result.model} ({result.weights})"
 
 
-def table(paths: Sequence[Path], metric: str = "psnr") -> Table:
+def table(
+    paths: Sequence[Path],
+    metric: str = "psnr",
+    published: Callable[[Result], tuple[Published, ...]] | None = None,
+) -> Table:
     """Rank results of one test set and protocol by paired tests over scenes.
 
     Args:
         paths: JSON files of one test set and one protocol.
+        published: figures of a result's model on its test set; from the networks' cards if not given (needs torch).
     """
     loaded = [(p, results.load(p)) for p in paths]
     metric = metric if any(metric in r.signature for _, r in loaded) else next(iter(loaded[0][1].signature))
-    kinds = Counter((r.testset_sha256, r.signature.get(metric)) for _, r in loaded)
+    kinds = Counter(_kind(r, metric) for _, r in loaded)
     usual = kinds.most_common(1)[0][0]
-    same = [(p, r) for p, r in loaded if (r.testset_sha256, r.signature.get(metric)) == usual]
+    same = [(p, r) for p, r in loaded if _kind(r, metric) == usual]
     scores, scenes, left_out = _common([(str(p), results.scores(p)) for p, _ in same], metric)
     larger = metric not in SMALLER
     compared = stats.compare(scores, scenes) if scenes else []
     ranks = stats.ranks(scores, scenes, larger, compared=compared) if scenes else {}
     groups = stats.groups(scores, scenes, larger, compared=compared) if scenes else []
     letters = {p: "".join(_letter(i) for i, g in enumerate(groups) if p in g) for p in scores}
-    standings = [Standing(p, r, ranks.get(str(p)), letters.get(str(p), ""), _published(r)) for p, r in loaded]
+    standings = [
+        Standing(p, r, ranks.get(str(p)), letters.get(str(p), ""), (published or published_of)(r)) for p, r in loaded
+    ]
     standings.sort(key=lambda s: _order(s.result.mean.get(metric), larger))
     others = len(loaded) - len(same)
     note = f"{others} results are on other images or of another signature: not ranked with the rest"
     first = loaded[0][1]
     return Table(first.testset, first.protocol, metric, tuple(standings), tuple(compared), left_out,
                  (note,) if others else ())  # fmt: skip
+
+
+def _kind(result: Result, metric: str) -> tuple[str, str]:
+    """What has to agree for two results to be ranked: the images and the metric. Tiles are the entrant's own affair."""
+    return result.testset_sha256, re.sub(r"\|tile[^|]*", "", result.signature.get(metric, ""))
 
 
 def _common(
@@ -114,14 +127,19 @@ def _order(value: float | None, larger: bool) -> float:
     return float("inf") if value is None else -value if larger else value
 
 
-def _published(result: Result) -> tuple[Published, ...]:
-    found = []
-    if result.model in baselines.TABLE:
-        found = [
-            Published(c.psnr, c.ssim, f"{c.source or 'its authors'}, {c.protocol}", c.verified)
-            for c in baselines.card_of(result.model).claims
-            if c.testset == result.testset and c.weights in (None, result.weights)
-        ]
+def published_of(result: Result, claims: Sequence[Any] | None = None) -> tuple[Published, ...]:
+    """Figures of the result's model on its test set.
+
+    Args:
+        claims: of the model's card, where they are at hand; read from the card if not given (needs torch).
+    """
+    if claims is None:
+        claims = baselines.card_of(result.model).claims if result.model in baselines.TABLE else ()
+    found = [
+        Published(c.psnr, c.ssim, f"{c.source or 'its authors'}, {c.protocol}", c.verified)
+        for c in claims
+        if c.testset == result.testset and c.weights in (None, result.weights)
+    ]
     for r in tables.published():
         if r["model"] == result.model and r["testset"] == result.testset:
             ssim = float(r["ssim"]) if r.get("ssim") else None

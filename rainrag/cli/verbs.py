@@ -26,7 +26,7 @@ class Verb:
     line: str
 
 
-USE, DATA, MODELS = "Use", "Data", "Models"
+USE, DATA, MODELS, RESULTS = "Use", "Data", "Models", "Results"
 
 #: In the order that --help shows them: the flow from left to right, below what most people come for.
 VERBS: dict[str, Verb] = {
@@ -48,6 +48,7 @@ VERBS: dict[str, Verb] = {
     "bench": Verb("bench", MODELS, "Run models on test sets and score them."),
     "models": Verb("models", MODELS, "List the networks: cost, licence, weights, claims."),
     "weights": Verb("weights", MODELS, "Fetch, list and check published weights."),
+    "leaderboard": Verb("leaderboard", RESULTS, "All results as a static site; a guard over committed ones."),
 }
 
 

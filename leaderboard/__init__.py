@@ -1,0 +1,1 @@
+"""The leaderboard: published figures, our results, the static site that shows both, and the guard over them."""

@@ -1,0 +1,138 @@
+"""Complexity against quality, as SVG: GMACs at 256x256 on a logarithmic axis, circles as large as the parameters say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from leaderboard import boards, networks
+from leaderboard.boards import Board
+from leaderboard.papers import Paper
+
+WIDTH, HEIGHT = 640, 400
+LEFT, RIGHT, TOP, BOTTOM = 56, 24, 20, 48
+
+
+@dataclass(frozen=True)
+class Point:
+    """One network.
+
+    Args:
+        gmacs: at 256x256, > 0.
+        params: in millions.
+        psnr: in dB.
+    """
+
+    name: str
+    gmacs: float
+    params: float
+    psnr: float
+    ours: bool = False
+
+
+def published(papers: Sequence[Paper]) -> str:
+    """Averages of Table 1 against the cost of the networks."""
+    table = next((p for p in papers if p.name == "table1_rainrag"), None)
+    cost = next((p for p in papers if p.name == "table3_complexity"), None)
+    known = {
+        c["title"].lower(): (c["gmacs"], c["params"]) for c in networks.load().values() if c["params"] and c["gmacs"]
+    }
+    if cost:
+        for name, cells in cost.rows:
+            known[name.lower()] = (float(cells["GMACs"].text[0]), float(cells["Parameters, M"].text[0]) * 1e6)
+    points = []
+    for name, cells in table.rows if table else ():
+        if name.lower() in known and "Average" in cells:
+            g, p = known[name.lower()]
+            points.append(Point(name, g, p / 1e6, float(cells["Average"].text[0]), name == "UniRain"))
+    return draw("Average of RainRAG, as published", points)
+
+
+def measured(board: Board) -> str:
+    """Runs of networks of known cost on one test set; nothing where there are fewer than two."""
+    points: dict[str, Point] = {}
+    for s in board.table.standings:
+        card, psnr = networks.load().get(s.result.model), s.result.mean.get("psnr")
+        if card and card["gmacs"] and psnr is not None:
+            name = boards.title(s.result)
+            points.setdefault(name, Point(name, card["gmacs"], card["params"] / 1e6, psnr))
+    return draw(f"{board.title}, protocol {board.table.protocol}", list(points.values()))
+
+
+def draw(title: str, points: Sequence[Point]) -> str:
+    """The SVG with its caption; nothing for fewer than two points."""
+    if len(points) < 2:
+        return ""
+    x0, x1 = (math.log10(f(p.gmacs for p in points)) for f in (min, max))
+    x0, x1 = x0 - 0.15, x1 + 0.15
+    y0, y1 = (f(p.psnr for p in points) for f in (min, max))
+    pad = max(0.3, (y1 - y0) * 0.15)
+    y0, y1 = y0 - pad, y1 + pad
+
+    def at(p: Point) -> tuple[float, float]:
+        return _x(math.log10(p.gmacs), x0, x1), _y(p.psnr, y0, y1)
+
+    parts = [_axes(x0, x1, y0, y1)]
+    taken: list[tuple[float, float, float]] = []
+    for p in sorted(points, key=lambda p: -p.params):
+        x, y = at(p)
+        radius = 4 + 2.2 * math.sqrt(p.params)
+        said = f"{p.name}: {p.psnr:.2f} dB, {p.gmacs:.1f} GMACs, {p.params:.2f} M parameters"
+        parts.append(
+            f'<circle class="dot{" ours" * p.ours}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
+            f"<title>{escape(said)}</title></circle>"
+        )
+    for p in sorted(points, key=lambda p: -p.psnr):
+        x, y = at(p)
+        lx, ly, anchor = _label(x, y, 4 + 2.2 * math.sqrt(p.params), len(p.name) * 7.0, taken)
+        parts.append(f'<text class="name" x="{lx:.1f}" y="{ly:.1f}" text-anchor="{anchor}">{escape(p.name)}</text>')
+    names = ", ".join(f"{p.name} {p.psnr:.2f} dB at {p.gmacs:.1f} GMACs" for p in points)
+    return (
+        f'<figcaption>{escape(title)}</figcaption><svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(f"{title}: {names}")}">{"".join(parts)}</svg>'
+    )
+
+
+def _x(v: float, low: float, high: float) -> float:
+    return LEFT + (WIDTH - LEFT - RIGHT) * (v - low) / (high - low)
+
+
+def _y(v: float, low: float, high: float) -> float:
+    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (v - low) / (high - low)
+
+
+def _label(
+    x: float, y: float, radius: float, wide: float, taken: list[tuple[float, float, float]]
+) -> tuple[float, float, str]:
+    """A place for a name beside its circle, on the side with room, moved down while another name is there."""
+    left = x + radius + 4 + wide > WIDTH - 4
+    start = x - radius - 4 - wide if left else x + radius + 4
+    ly = y + 4
+    while any(abs(ly - ty) < 14 and start < tx + tw and tx < start + wide for tx, ty, tw in taken):
+        ly += 4
+    taken.append((start, ly, wide))
+    return (x - radius - 4, ly, "end") if left else (start, ly, "start")
+
+
+def _axes(x0: float, x1: float, y0: float, y1: float) -> str:
+    parts = []
+    ticks = [m * 10**e for e in range(-2, 4) for m in (1, 2, 5) if x0 <= math.log10(m * 10**e) <= x1]
+    for g in ticks:
+        x = _x(math.log10(g), x0, x1)
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{g:g}</text>')
+    step = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if (y1 - y0) / s <= 8)
+    v = math.ceil(y0 / step) * step
+    while v <= y1:
+        y = _y(v, y0, y1)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{v:.1f}</text>')
+        v += step
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    parts.append(
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">GMACs at 256x256</text>'
+    )
+    parts.append(f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">PSNR, dB</text>')
+    return "".join(parts)
