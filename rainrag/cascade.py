@@ -167,8 +167,7 @@ def _narrow(queries: Sequence[Query], refs: References, sizes: Sizes) -> list[_F
 
 def _compare(q: Query, refs: References, c: _Found, k3: int) -> tuple[Match, ...]:
     """S(q) from C2(q) by SSIM (eq. 3), with the scores of all stages."""
-    mine = refs.structural.measure(q.structure)
-    structural = np.array([refs.structural(mine, refs.stats(int(r))) for r in c.look], np.float32)
+    structural = refs.ssim(q.structure, c.look)
     best = np.lexsort((c.look, -structural))[:k3]
     far = _distance(q.text, refs.texts[c.look[best]])
     return tuple(

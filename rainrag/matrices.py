@@ -8,16 +8,18 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from rainrag import images
 from rainrag.encoders.triplet import STRUCTURE
 from rainrag.images import F32, U8
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-KEEP = 384  # references whose local statistics stay in memory (1 MB each)
+KEEP = 1024  # references whose local statistics stay in memory (256 KB each) where no file has them
 
-#: (4, H, W) float32: an image, its local mean m, m^2 + C1 / 2, its local variance + C2 / 2.
-Stats = F32
+#: (2, 256, 256) uint16: local means in 1/257 levels, local standard deviations in 1/514: SSIM is right to some 1e-5.
+Stats = npt.NDArray[np.uint16]
+MEAN, DEVIATION = 257.0, 514.0  # both of a byte's whole range fill 16 bits
 
 
 class References:
@@ -27,6 +29,8 @@ class References:
         keys: sorted.
         texts: (N, E) unit vectors; ``features``: (N, D).
         structures: (N, 256, 256) uint8, may be a memory map.
+        statistics: (N, 2, 256, 256) uint16, each structure's ``Stats``, may be a memory map; without it they are
+            computed when they are needed.
         scenes: one a reference; queries of the same scene do not see it.
         search: optional index for stage 1: (texts (Q, E), k) -> (Q, k) row numbers.
     """
@@ -41,6 +45,7 @@ class References:
         structures: Any,
         scenes: Sequence[str] | None = None,
         search: Callable[[F32, int], Any] | None = None,
+        statistics: Any = None,
     ) -> None:
         self.keys = list(keys)
         self.sha256 = np.array(list(sha256))
@@ -51,6 +56,7 @@ class References:
         lengths = np.linalg.norm(features, axis=1, keepdims=True)
         self.features = np.ascontiguousarray(features / np.maximum(lengths, 1e-8), np.float32)
         self.structures = structures
+        self.statistics = statistics
         self.scenes = np.array(list(scenes)) if scenes is not None else None
         self.search = search
         self._by_sha256 = _rows_of(sha256)
@@ -81,8 +87,19 @@ class References:
         """Rows with these bytes, or of this scene."""
         return [*self._by_sha256.get(sha256, ()), *(self._by_scene.get(scene, ()) if scene else ())]
 
+    def ssim(self, y: U8, rows: Any) -> F32:
+        """SSIM (eq. 3) of a structure with those of some references, in [-1, 1]."""
+        mine = self.structural.measure(y)
+        theirs = ((np.asarray(self.structures[int(i)]), self.stats(int(i))) for i in rows)
+        return np.array([self.structural(y, mine, *other) for other in theirs], np.float32)
+
     def stats(self, i: int) -> Stats:
-        """Local statistics of a reference's structure, from a bounded cache: valid until ``KEEP`` others were asked for."""
+        """Local statistics of a reference's structure: those made with the store, else from a bounded cache.
+
+        A cached array is valid until ``KEEP`` others were asked for.
+        """
+        if self.statistics is not None:
+            return np.asarray(self.statistics[i])
         if i in self._stats:
             self._stats.move_to_end(i)
             return self._stats[i]
@@ -112,60 +129,62 @@ def _rows_of(values: Sequence[str]) -> dict[str, list[int]]:
 _KERNEL = np.exp(-0.5 * ((np.arange(11) - 5) / 1.5) ** 2)
 _KERNEL /= _KERNEL.sum()
 EDGE = 5  # half a window: SSIM is averaged where the window lies within the image
-
-
-def _smooth(x: F32, out: F32) -> None:
-    """Windowed mean."""
-    cv2.sepFilter2D(x, -1, _KERNEL, _KERNEL, out, borderType=cv2.BORDER_REFLECT_101)
-
-
-def local(y: U8) -> Stats:
-    """Local statistics of an image."""
-    return Structural(y.shape).measure(y)
+_IN = slice(EDGE, -EDGE)
 
 
 class Structural:
     """SSIM (eq. 3) of images whose local statistics are known: one filter is left to do, for their product.
 
-    Wang et al. (TIP 2004): Gaussian window of 11 x 11, sigma 1.5, range 255, averaged over the valid region. In float32,
-    whose rounding comes to some 1e-6 in the end. It keeps its arrays between calls:
-    allocating them anew took ten times as long as the arithmetic.
+    Wang et al. (TIP 2004): Gaussian window of 11 x 11, sigma 1.5, range 255, averaged over the valid region. Statistics
+    are held in 16 bits, sums are float32. Reading and writing arrays takes longer than the arithmetic, so there are few
+    of them, used again from call to call, and small enough for a processor's own cache.
     """
 
-    def __init__(self, shape: tuple[int, ...] = (STRUCTURE, STRUCTURE)) -> None:
-        self._shape = shape
-        self._arrays = [np.empty(shape, np.float32) for _ in range(4)]
+    def __init__(self) -> None:
+        self._arrays = [np.empty((STRUCTURE, STRUCTURE), np.float32) for _ in range(3)]
+        self._weights = np.zeros(STRUCTURE, np.float32)
+        self._weights[_IN] = 2 * DEVIATION**2 / (STRUCTURE - 2 * EDGE) ** 2
 
     def measure(self, y: U8, out: Stats | None = None) -> Stats:
         """Local statistics of an image.
 
         Args:
+            y: (256, 256) uint8.
             out: where to write them; a new array if not given.
         """
-        made = np.empty((4, *self._shape), np.float32) if out is None else out
-        x, mean, square, var = made
+        made = np.empty((2, STRUCTURE, STRUCTURE), np.uint16) if out is None else out
+        x, mean, var = self._arrays
         np.copyto(x, y)
         _smooth(x, mean)
-        cv2.multiply(x, x, self._arrays[0])
-        _smooth(self._arrays[0], var)
-        cv2.multiply(mean, mean, square)
-        cv2.addWeighted(var, 1, square, -1, C2 / 2, var)
-        cv2.addWeighted(square, 1, square, 0, C1 / 2, square)
+        cv2.multiply(x, x, x)
+        _smooth(x, var)
+        cv2.multiply(mean, mean, x)
+        np.maximum(cv2.subtract(var, x, var), 0, out=var)
+        np.multiply(mean, MEAN, out=mean)
+        np.multiply(np.sqrt(var, out=var), DEVIATION, out=var)
+        for kept, exact in zip(made, (mean, var), strict=True):
+            np.copyto(kept, np.rint(exact, out=exact), casting="unsafe")  # at most 65535: both fill 16 bits
         return made
 
-    def __call__(self, a: Stats, b: Stats) -> float:
-        """SSIM in [-1, 1]; both of this object's shape, at least 11 pixels a side."""
-        x, mean_x, square_x, var_x = a
-        y, mean_y, square_y, var_y = b
-        top, means, low, work = self._arrays
-        cv2.multiply(x, y, work)
-        _smooth(work, top)
-        cv2.multiply(mean_x, mean_y, means)
-        cv2.addWeighted(top, 2, means, -2, C2, top)  # 2 cov + C2
-        cv2.addWeighted(means, 2, means, 0, C1, means)
-        cv2.multiply(top, means, top)
-        cv2.add(square_x, square_y, low)
-        cv2.add(var_x, var_y, work)
-        cv2.multiply(low, work, low)
-        cv2.divide(top, low, top)
-        return float(cv2.mean(top[EDGE:-EDGE, EDGE:-EDGE])[0])
+    def __call__(self, x: U8, of_x: Stats, y: U8, of_y: Stats) -> float:
+        """SSIM in [-1, 1] of two images, each with its statistics."""
+        product, top, low = self._arrays
+        cv2.multiply(x, y, product, dtype=cv2.CV_32F)
+        _smooth(product, top)
+        top, means, low = top[_IN], product[_IN], low[_IN]
+        (mean_x, deviation_x), (mean_y, deviation_y) = of_x[:, _IN], of_y[:, _IN]
+        means.fill(C1 * MEAN**2 / 2)
+        cv2.accumulateProduct(mean_x, mean_y, means)  # (2 m_x m_y + C1) in half the squared unit of means
+        cv2.addWeighted(top, 2, means, -2 / MEAN**2, C1 + C2, top)  # 2 cov + C2
+        np.multiply(top, means, out=top)
+        for unit, constant, a, b in ((MEAN, C1, mean_x, mean_y), (DEVIATION, C2, deviation_x, deviation_y)):
+            low.fill(constant * unit**2)
+            cv2.accumulateSquare(a, low)
+            cv2.accumulateSquare(b, low)
+            np.divide(top, low, out=top)
+        return max(-1.0, min(1.0, float((top @ self._weights).sum())))  # 16 bits can overshoot
+
+
+def _smooth(x: F32, out: F32) -> None:
+    """Windowed mean."""
+    cv2.sepFilter2D(x, -1, _KERNEL, _KERNEL, out, borderType=cv2.BORDER_REFLECT_101)

@@ -323,7 +323,7 @@ def clear(path: Path) -> None:
         shutil.rmtree(path / name, ignore_errors=True)
     for name in ("store.json", "bad.json", "removed.json", "timings.log"):
         (path / name).unlink(missing_ok=True)
-    for old in path.glob(".structures-*.u8"):
+    for old in (*path.glob(".structures-*.u8"), *path.glob(".statistics-*.u16")):
         old.unlink()
 
 

@@ -22,11 +22,12 @@ from rainrag.errors import DecodeError, InputError, IntegrityError, MissingError
 from rainrag.files import atomic, fingerprint, lock, natural, read_json, sha256_bytes, write_json
 from rainrag.images import F32
 from rainrag.index import Index
-from rainrag.matrices import References
+from rainrag.matrices import References, Structural
 
 VERSION = 2
 PROTOTYPE = 1024  # longer side up to which a photograph's own bytes are kept; larger ones are shrunk for the voters
 SMALLEST = 96  # pixels a side of a photograph
+STATISTICS_UP_TO = 20_000  # references whose local statistics are kept in a file of 256 KB each
 INDEX_FROM = 2000  # below this many references no index is measured: exact search takes microseconds
 
 #: Why a photograph is not among the references.
@@ -209,6 +210,7 @@ class Store:
             self._structures(),
             scenes=[self.manifest["scenes"].get(k, k) for k in self.keys],
             search=self.index().searcher(self.keys) if use == "index" else None,
+            statistics=self._statistics(),
         )
 
     def signals(self) -> dict[str, F32]:
@@ -235,6 +237,29 @@ class Store:
         if n == 0:
             return np.zeros((0, STRUCTURE, STRUCTURE), np.uint8)
         return np.memmap(path, np.uint8, "r", shape=(n, STRUCTURE, STRUCTURE))
+
+    def _statistics(self) -> Any:
+        """(N, 2, 256, 256) uint16 of the structures, memory-mapped; None where the writer made no file of them."""
+        shape = (len(self.keys), 2, STRUCTURE, STRUCTURE)
+        path = self._statistics_file()
+        if not path.exists() or path.stat().st_size != 2 * int(np.prod(shape)) or not shape[0]:
+            return None
+        return np.memmap(path, np.uint16, "r", shape=shape)
+
+    def _statistics_file(self) -> Path:
+        return self.path / f".statistics-{self.fingerprint}.u16"
+
+    def _make_statistics(self) -> None:
+        """Measure each structure once for all queries; of very large stores, queries measure what they meet."""
+        path = self._statistics_file()
+        for old in self.path.glob(".statistics-*.u16"):
+            old.unlink()
+        if len(self.keys) > STATISTICS_UP_TO:
+            return
+        measure = Structural()
+        with atomic(path) as tmp, open(tmp, "wb") as f:
+            for y in self._structures():
+                f.write(measure.measure(np.asarray(y)).tobytes())
 
     def known(self) -> dict[str, str]:
         """sha256 by key of every photograph that was measured, references or not, and of none that was unreadable."""
@@ -270,6 +295,7 @@ class Store:
         self.manifest.pop("search", None)  # until it is measured, no half-made index is searched
         write_json(self.path / "store.json", self.manifest)
         self.index().make(parts())
+        self._make_statistics()
         self.manifest["search"] = self._measure_search()
         write_json(self.path / "store.json", self.manifest)
 

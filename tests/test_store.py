@@ -23,6 +23,7 @@ from rainrag.cascade import Query, Sizes, retrieve
 from rainrag.encoders.triplet import Triplets
 from rainrag.errors import InputError, IntegrityError, MissingError
 from rainrag.files import read_json, write_json
+from rainrag.matrices import Structural
 from rainrag.store import Store
 from tests.conftest import picture
 from tests.stores import Here, PlainTriplets, photographs
@@ -119,6 +120,22 @@ def test_structures_are_made_from_the_parquet_in_key_order(built: Store) -> None
     file.unlink()  # not cut short in place: it is mapped
     file.write_bytes(b"short")
     assert np.array_equal(built.references().structures, made)
+
+
+def test_statistics_are_made_once_and_change_no_answer(built: Store) -> None:
+    refs = built.references()
+    (file,) = built.path.glob(".statistics-*.u16")
+    want = np.stack([Structural().measure(np.asarray(y)) for y in refs.structures])
+    assert np.array_equal(refs.statistics, want)
+    asked = [np.array(y) for y in refs.structures[:3]]
+    rows = range(len(refs))
+    scores = [refs.ssim(y, rows) for y in asked]
+    file.unlink()
+    without = built.references()
+    assert without.statistics is None
+    assert all(np.array_equal(without.ssim(y, rows), s) for y, s in zip(asked, scores, strict=True))
+    built.rebuild()
+    assert np.array_equal(built.references().statistics, want)
 
 
 def test_removed_references_stay_out(built: Store, tmp_path: Path) -> None:
