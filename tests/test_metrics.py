@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,15 @@ def test_published_outputs_of_drsformer(real_data: Path, which: str) -> None:
         got = metrics.score(out, gt, P["y"], exact=True)
         assert got["psnr"] == pytest.approx(psnr, abs=6e-4)
         assert got["ssim"] == pytest.approx(ssim, abs=6e-5)
+
+
+def test_the_page_on_protocols_says_what_the_code_does() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "protocols.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)` \| `(psnr[^`]+)` \| `(ssim[^`]+)` \|", page, re.MULTILINE)
+    said = {name: (a.replace("\\|", "|"), b.replace("\\|", "|")) for name, a, b in rows}
+    assert said == {name: (p.signature("psnr"), p.signature("ssim")) for name, p in P.items()}
+    out, gt = grey(108), grey(100)
+    for names, value in re.findall(r"^\| (`[^|]+`) \| ([\d.]+) dB \|", page, re.MULTILINE):
+        for name in re.findall(r"`([\w-]+)`", names):
+            assert metrics.psnr(out, gt, P[name]) == pytest.approx(float(value), abs=5e-4), name
+    assert f"{20 * np.log10(255 / 219):.3f} dB" in page
