@@ -1,8 +1,12 @@
-"""Tables that the pages take from the code, so that they cannot go stale: ``<!-- sources -->``, ``<!-- verbs -->``."""
+"""The site's hooks: tables that pages take from the code, so that they cannot go stale, and a menu of the pages there are.
+
+A page says where a table goes: ``<!-- table: sources -->``. The names are in ``TABLES``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 
@@ -61,3 +65,33 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         if mark in markdown:
             markdown = markdown.replace(mark, make())
     return markdown
+
+
+def on_config(config: Any) -> Any:
+    """The menu: entries without a page go, pages without an entry come last, under "More"."""
+    there = {p.relative_to(config["docs_dir"]).as_posix() for p in Path(config["docs_dir"]).rglob("*.md")}
+    menu = [entry for entry in (kept(e, there) for e in config["nav"]) if entry]
+    unnamed = sorted(there - set(named(menu)))
+    config["nav"] = menu + ([{"More": unnamed}] if unnamed else [])
+    return config
+
+
+def kept(entry: Any, there: set[str]) -> Any:
+    """An entry of the menu with the pages that are there; None if there are none."""
+    if isinstance(entry, str):
+        return entry if entry in there else None
+    title, below = next(iter(entry.items()))
+    if isinstance(below, str):
+        return entry if below in there else None
+    pages = [page for page in (kept(e, there) for e in below) if page]
+    return {title: pages} if pages else None
+
+
+def named(menu: list[Any]) -> Iterator[str]:
+    """The pages of a menu."""
+    for entry in menu:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for below in entry.values():
+                yield from [below] if isinstance(below, str) else named(below)
