@@ -12,8 +12,8 @@ from rainrag.restore.contract import Contract
 
 #: Side of a tile when nobody says otherwise and the image is too large to be taken at once.
 SIZE = 512
-#: Overlap when nobody says otherwise: the smallest one that changed PSNR by less than 0.01 dB against the whole frame
-#: for the networks in benchmarks/speed/tiles.py (the table is in docs/derain.md).
+#: Overlap when nobody says otherwise: PReNet's tiles then differ from the whole frame by less than a thousandth of an 8-bit
+#: level, and more of it brought UniRain no nearer (benchmarks/speed/tiles.py; the table is in docs/derain.md).
 OVERLAP = 64
 #: Sides that halving stops at, when memory runs out.
 LEAST = 64
