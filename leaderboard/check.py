@@ -113,7 +113,7 @@ def _duplicates(root: Path, paths: list[Path]) -> Iterator[Problem]:
     for path in paths:
         r = results.load(path)
         weights = r.weights_sha256 or r.weights
-        what = (r.testset_sha256, r.model, weights, r.protocol, r.inference)
+        what = (r.testset, r.testset_sha256, r.model, weights, r.protocol, r.inference)
         run = name(root, path)
         if what in first:
             yield Problem("duplicate", run, f"the same run as {first[what]}")

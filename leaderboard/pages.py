@@ -183,11 +183,11 @@ def _clean(s: Standing, metric: str) -> str:
 
 
 def _published(s: Standing) -> str:
-    """The published figure nearest to ours first: others are in the details."""
+    """The first published figure, of the authors' own where they give one; others are in the details."""
     ours = s.result.mean.get("psnr")
     if not s.published or ours is None:
         return _cell("–", None)
-    p = min(s.published, key=lambda p: abs(p.psnr - ours))
+    p = s.published[0]
     dagger = "" if p.sure else '<b class="mark">†</b>'
     return _cell(
         f'<span title="{text(p.source)}">{p.psnr:.2f}{dagger}</span><small class="dim">ours {ours - p.psnr:+.2f}</small>',

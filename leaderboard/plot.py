@@ -12,6 +12,7 @@ from leaderboard.boards import Board
 from leaderboard.papers import Paper
 
 WIDTH, HEIGHT = 640, 400
+FEWEST = 10  # images that a plot is drawn for: fewer say little about a network
 LEFT, RIGHT, TOP, BOTTOM = 56, 24, 20, 48
 
 
@@ -51,7 +52,9 @@ def published(papers: Sequence[Paper]) -> str:
 
 
 def measured(board: Board) -> str:
-    """Runs of networks of known cost on one test set; nothing where there are fewer than two."""
+    """Runs of networks of known cost on one test set; nothing where there are fewer than two, or too few images."""
+    if board.images < FEWEST:
+        return ""
     points: dict[str, Point] = {}
     for s in board.table.standings:
         card, psnr = networks.load().get(s.result.model), s.result.mean.get("psnr")
