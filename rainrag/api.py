@@ -2,7 +2,7 @@
 
     from rainrag import api as rain
 
-    rain.ingest("folder", "my-pairs", "data")
+    rain.ingest("folder", "my-pairs", "data", subset="DRS")
     rain.store("my-rainy-photos", "store")
     rain.distill("data", "store", "splits")
     clean = rain.derain(image)
@@ -33,21 +33,29 @@ def _paths(places: Where | Sequence[Where]) -> list[Path]:
     return [Path(p) for p in ([places] if isinstance(places, str | Path) else places)]
 
 
-def ingest(name: str, root: Where, out: Where, *, workers: int | None = None, **settings: Any) -> Report:
+def ingest(
+    name: str, root: Where, out: Where, *, subset: str | None = None, workers: int | None = None, **settings: Any
+) -> Report:
     """A public set, or ``folder`` for pairs of your own, as one dataset.
 
     Args:
         name: of a source (``rainrag sources``).
         root: the unpacked set.
         out: where the dataset goes.
+        subset: ``folder``: DRS, DRD, NRS or NRD for all pairs.
         workers: processes; one a core if not given.
         settings: as ``rainrag.ingest.ingest`` takes them: splits, limit, per_scene, link …
     """
     from rainrag import sources
     from rainrag.engine import create
     from rainrag.ingest import ingest as run
+    from rainrag.ingest import renamed
+    from rainrag.records import Subset
 
-    return run(sources.get(name), Path(root), Path(out), create("local", workers=workers), **settings)
+    source = sources.get(name)
+    if subset is not None:
+        source = renamed(source, None, **Subset[subset].flags)
+    return run(source, Path(root), Path(out), create("local", workers=workers), **settings)
 
 
 def store(photographs: Where | Sequence[Where], out: Where, *, workers: int | None = 1, **encoders: Any) -> Store:

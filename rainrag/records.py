@@ -17,6 +17,16 @@ class Subset(StrEnum):
     NRS = "NRS"
     NRD = "NRD"
 
+    @property
+    def flags(self) -> dict[str, bool]:
+        """What is true of every pair of it, as fields of ``Source``."""
+        return {
+            "night": self.value[0] == "N",
+            "drop": self.value[2] == "D",
+            "streak": self.value[2] == "S",
+            "accumulation": False,
+        }
+
 
 class Tier(StrEnum):
     """Levels of the paper's data pyramid, from the top."""

@@ -45,8 +45,7 @@ def own_folder(
     if subset:
         if subset.upper() not in Subset.__members__:
             raise UsageError(f"no subset '{subset}'", hint="one of DRS, DRD, NRS, NRD")
-        s = subset.upper()
-        flags |= {"night": s[0] == "N", "drop": s[2] == "D", "streak": s[2] == "S", "accumulation": False}
+        flags |= Subset[subset.upper()].flags
     return work.renamed(source, name, **flags), globs(lq_glob, gt_glob) if lq_glob else None
 
 
