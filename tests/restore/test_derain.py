@@ -213,7 +213,9 @@ def test_a_baseline_by_name_from_python() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [np.zeros((4, 4, 3), np.int32), "photo.png", Image.new("I;16", (4, 4)), Image.new("F", (4, 4))], ids=str
+    "given",
+    [np.zeros((4, 4, 3), np.int32), "photo.png", Image.new("I;16", (4, 4)), Image.new("F", (4, 4))],
+    ids=["int32", "text", "16-bit", "float"],
 )
 def test_what_is_no_picture_is_refused_with_the_way_out(given: Any) -> None:
     with pytest.raises(InputError) as e:
