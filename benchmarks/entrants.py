@@ -35,6 +35,7 @@ class Entrant:
         hashes: perceptual hashes of all scenes it was trained on, where they are known one by one.
         network, contract: as ``rainrag.restore.Restorer`` takes them; None for a folder.
         folder: of images that were made elsewhere.
+        file: of the weights.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Entrant:
     contract: Any = None
     folder: Path | None = None
     notes: tuple[str, ...] = ()
+    file: Path | None = None
 
 
 def find(name: str, weights: str | None, kin: Sequence[str] = ()) -> Entrant:
@@ -77,8 +79,9 @@ def _unirain(weights: str | None) -> Entrant:
     shown = found.weights if file is None or found.weights in models.shipped() else _called(file)
     trained_on, hashes = _scenes(file)
     return Entrant(
-        "unirain", shown, None if file is None else sha256_file(file), trained_on, hashes, found.network, found.contract
-    )
+        "unirain", shown, None if file is None else sha256_file(file), trained_on, hashes, found.network, found.contract,
+        file=file,
+    )  # fmt: skip
 
 
 def _unirain_file(weights: str | None) -> Path | None:
@@ -125,7 +128,7 @@ def _baseline(name: str, weights: str | None, kin: Sequence[str]) -> Entrant:
     label = known.tag if known else _called(file)
     return Entrant(
         name, label, sha256_file(file), trained_on, hashes, baselines.load(name, file), contract,
-        notes=() if known else ("weights that the card does not list",),
+        notes=() if known else ("weights that the card does not list",), file=file,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from rainrag.restore.models import UNIRAIN
 if TYPE_CHECKING:
     from torch import nn
 
+    from benchmarks.entrants import Entrant
     from benchmarks.training.module import Training
 
 LOGGERS = ("tensorboard", "wandb", "none")
@@ -41,6 +42,7 @@ class Request:
         logger: one of ``LOGGERS``.
         devices, nodes: GPUs of each machine, and machines; None for what torchrun or the machine says.
         device: ``auto``, ``cpu`` or ``gpu``.
+        weights: to begin with, as ``rainrag bench --weights`` names them; None for fresh ones.
     """
 
     model: str
@@ -52,6 +54,7 @@ class Request:
     devices: int | None = None
     nodes: int = 1
     device: str = "auto"
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         if self.logger not in LOGGERS:
@@ -81,6 +84,29 @@ class Prepared:
 
 
 # ---------------------------------------------------------------- before
+def begin(request: Request) -> tuple[nn.Module, Contract, Entrant | None]:
+    """The network as training begins: fresh, or with the weights asked for and what is known of them.
+
+    Raises:
+        RainRAGError: of the kind that fits, with the way out.
+    """
+    network, contract = build(request.model, dict(request.recipe.network))
+    if request.weights is None:
+        return network, contract, None
+    from benchmarks import entrants
+
+    entrant = entrants.find(request.model, request.weights)
+    try:
+        network.load_state_dict(entrant.network.state_dict(), strict=True)
+    except RuntimeError as e:
+        raise UsageError(
+            "these weights are of a network with other options than the recipe's",
+            where=request.weights,
+            hint="say the same: --set network.preset=…",
+        ) from e
+    return network, contract, entrant
+
+
 def build(model: str, options: dict[str, Any]) -> tuple[nn.Module, Contract]:
     """A network with fresh weights, and what it takes.
 
@@ -134,7 +160,7 @@ def prepare(
 
 def plan(request: Request) -> dict[str, Any]:
     """What a run would do: pairs, bytes of the cache, parameters. Decodes and writes nothing."""
-    network, contract = build(request.model, dict(request.recipe.network))
+    network, contract, _ = begin(request)
     check_sizes(request.recipe, contract)
     found = data.collect(request.roots)
     counts: dict[str, int] = {}
@@ -185,11 +211,11 @@ def train(
     from benchmarks.training.module import Training
 
     torch.manual_seed(request.recipe.seed)  # initial weights
-    network, contract = build(request.model, dict(request.recipe.network))
+    network, contract, before = begin(request)
     check_sizes(request.recipe, contract)
     ready = prepare(request.roots, request.recipe, workers, decoding)
     out = folder(request, ready.fingerprint)
-    checkpoint = _claim(request, out, ready)
+    checkpoint = _claim(request, out, ready, before)
     clock = _Clock(out)
 
     def said(figures: dict[str, Any]) -> None:
@@ -202,10 +228,10 @@ def train(
     _fit(trainer, module, request, ready, checkpoint)
     if not trainer.is_global_zero:
         return {}
-    return _finish(request, out, ready, module, trainer, clock.seconds())
+    return _finish(request, out, ready, module, trainer, clock.seconds(), before)
 
 
-def _claim(request: Request, out: Path, ready: Prepared) -> Path | None:
+def _claim(request: Request, out: Path, ready: Prepared, begun: Entrant | None) -> Path | None:
     """Take the folder, or go on in it; returns the checkpoint to go on from.
 
     Raises:
@@ -216,11 +242,13 @@ def _claim(request: Request, out: Path, ready: Prepared) -> Path | None:
         "model": request.model, "recipe": request.recipe.to_dict(), "data": ready.fingerprint,
         "types": list(ready.division.types),
     }  # fmt: skip
+    if begun:
+        identity["weights"] = begun.weights_sha256 or begun.weights
     marker = out / "run.json"
     last = out / "checkpoints" / "last.ckpt"
     if marker.exists():
         before = read_json(marker)["identity"]
-        differs = [k for k in identity if before.get(k) != identity[k]]
+        differs = [k for k in {**before, **identity} if before.get(k) != identity.get(k)]
         if differs and request.resume:
             if "recipe" in differs:
                 was, now = before["recipe"], identity["recipe"]
@@ -356,7 +384,13 @@ class _Clock:
 
 # ---------------------------------------------------------------- after
 def _finish(
-    request: Request, out: Path, ready: Prepared, module: Training, trainer: Any, seconds: float
+    request: Request,
+    out: Path,
+    ready: Prepared,
+    module: Training,
+    trainer: Any,
+    seconds: float,
+    before: Entrant | None,
 ) -> dict[str, Any]:
     """Write the best round's weights and the result."""
     import torch
@@ -367,7 +401,7 @@ def _finish(
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     module.network.load_state_dict(state, strict=True)
     weights = save(request.model, module.network, out / "weights")
-    _write_scenes(ready.division, weights.parent / "scenes.jsonl")
+    _write_scenes(ready.division, before, weights.parent)
     figures = next(f for f in checkpoint["rainrag"]["rounds"][::-1] if f["step"] == checkpoint["global_step"])
     result = {
         "model": request.model,
@@ -379,6 +413,7 @@ def _finish(
         "probe": figures,
         "first_probe": checkpoint["rainrag"]["rounds"][0],
         "weights": {"path": str(weights.relative_to(out)), "sha256": sha256_file(weights)},
+        "begun_with": before and {"weights": before.weights, "sha256": before.weights_sha256},
         "seconds": round(seconds, 1),
         "machine": {
             "device": str(module.device.type if trainer.world_size == 1 else trainer.strategy.root_device.type),
@@ -392,14 +427,29 @@ def _finish(
     return {**result, "out": str(out)}
 
 
-def _write_scenes(division: data.Division, path: Path) -> None:
-    """Hash of every pair that was trained on or chosen by: 'rainrag bench' marks test scenes among them as seen."""
+def _write_scenes(division: data.Division, before: Entrant | None, out: Path) -> None:
+    """Hash of every pair that was trained on or chosen by: 'rainrag bench' marks test scenes among them as seen.
+
+    Weights that training began with bring their scenes along; where nobody wrote those down there is no list, and the
+    marks say that it is not known.
+    """
+    from benchmarks.entrants import SCENES
+    from rainrag import ledger
+
+    earlier: list[dict[str, Any]] = []
+    if before:
+        beside = before.file and before.file.parent / SCENES
+        if not beside or not beside.is_file():
+            return
+        earlier = ledger.read(beside)
     items = {i.key: i for part in (division.train, division.probe) for members in part.values() for i in members}
     rows = [
         {"key": k if k.startswith(f"{i.source}/") else f"{i.source}/{k}", "phash": i.phash or ""}
         for k, i in sorted(items.items())
     ]
-    write_text(path, "".join(canonical(r) + "\n" for r in rows))
+    known = {canonical(r) for r in rows}
+    lines = [*map(canonical, rows), *(line for line in map(canonical, earlier) if line not in known)]
+    write_text(out / SCENES, "".join(line + "\n" for line in lines))
 
 
 def _reasons(division: data.Division) -> dict[str, int]:

@@ -30,6 +30,9 @@ def train(
     ] = None,
     model: Annotated[str, typer.Option(help="unirain, or a network of 'rainrag models'.")] = "unirain",
     recipe: Annotated[str, typer.Option(help="paper, laptop, shipped-tiny, or a YAML file.")] = "laptop",
+    weights: Annotated[
+        str | None, typer.Option(help="Begin with these instead of fresh ones; as 'rainrag bench' names them.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; in the workspace's runs if not given.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Steps, in place of the recipe's.")] = None,
@@ -65,7 +68,7 @@ def train(
         raise UsageError(f"no device '{device}'", hint="auto, cpu or gpu")
     roots = tuple(data or [workspace.place("splits")])
     chosen = work.load(recipe, setting or (), steps=max_steps, seed=seed)
-    request = work.Request(model.lower(), roots, chosen, out, resume, logger, devices, nodes, device)
+    request = work.Request(model.lower(), roots, chosen, out, resume, logger, devices, nodes, device, weights)
     if dry_run:
         _show_plan(work.plan(request), as_json)
         return

@@ -180,6 +180,28 @@ def test_a_finished_run_is_neither_overwritten_nor_mixed_with_another(pairs: Pat
     assert {**ours, "seconds": 0} == {**again, "seconds": 0}
 
 
+def test_a_run_that_begins_with_weights(pairs: Path, tmp_path: Path) -> None:
+    recipe = replace(SMALL, steps=2)
+    first = go(pairs, tmp_path / "first", recipe)
+    weights = tmp_path / "first/weights"
+    again = go(pairs, tmp_path / "again", replace(recipe, lr=1e-9, lr_last=0.0), weights=str(weights))
+    assert again["first_probe"]["psnr"] == first["probe"]["psnr"]  # it begins where the other ended
+    assert again["begun_with"]["sha256"] == first["weights"]["sha256"]
+    # what was trained on before is told on, and is said to be unknown where nobody wrote it down
+    other = folder(tmp_path / "other", 3)
+    (weights / "scenes.jsonl").write_text('{"key":"elsewhere/1","phash":"f0"}\n')
+    go(other, tmp_path / "on", recipe, weights=str(weights))
+    assert '"elsewhere/1"' in (tmp_path / "on/weights/scenes.jsonl").read_text()
+    (weights / "scenes.jsonl").unlink()
+    go(other, tmp_path / "unknown", recipe, weights=str(weights))
+    assert not (tmp_path / "unknown/weights/scenes.jsonl").exists()
+    with pytest.raises(UsageError, match="other options"):
+        go(pairs, tmp_path / "small", replace(recipe, network={"preset": "tiny", "decoder": "soft", "experts": 2}),
+           weights=str(weights))  # fmt: skip
+    with pytest.raises(IntegrityError, match="another weights"):
+        go(pairs, tmp_path / "again", replace(recipe, lr=1e-9, lr_last=0.0), resume=True)
+
+
 # ---------------------------------------------------------------- what goes wrong
 def test_a_loss_that_is_no_number_stops_the_run(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(Half):
