@@ -7,7 +7,7 @@
     ingest    both, and the training parts of the streak sets at hand, as datasets
     store     the unlabelled real photographs as reference store
     distill   the rendered rain, judged by the statistical voters
-    train     a tiny UniRain by recipes/shipped-tiny.yaml
+    train     a tiny UniRain by recipes/shipped-tiny.yaml, then on larger crops by shipped-tiny-crops.yaml
     score     Rain100L, HQ-NightRain (validation), RainDrop (four pairs) and the rendered test part
 
 ``--data`` holds the folders named in ``CLEAN``, ``PAIRS`` and ``PHOTOGRAPHS``. No test set is read before
@@ -201,19 +201,25 @@ def roots(work: Path) -> tuple[Path, ...]:
     return (work / "splits", *(work / "datasets" / n for n in ("layers", *PAIRS.values())))
 
 
-def do_train(data: Path, work: Path) -> None:
-    """Train by the recipe, on from the last checkpoint where there is one."""
-    from benchmarks import train
+#: Parts of the training: recipe -> run folder, each beginning with the weights of the one before.
+RUNS = {"shipped-tiny": "run", "shipped-tiny-crops": "run-crops"}
 
-    out = work / "run"
-    going = (out / "checkpoints/last.ckpt").exists()
-    request = train.Request("unirain", roots(work), train.load("shipped-tiny"), out, going)
+
+def do_train(data: Path, work: Path) -> None:
+    """Train by the recipes, on from the last checkpoint where there is one."""
+    from benchmarks import train
 
     def said(figures: dict[str, Any]) -> None:
         print(f"step {figures['step']}: probe {figures['mean']:.3f} dB", flush=True)
 
-    result = train.train(request, report=said)
-    print(json.dumps({k: result[k] for k in ("parameters", "steps", "best_step", "seconds", "probe")}))
+    weights = None
+    for recipe, folder in RUNS.items():
+        out = work / folder
+        going = (out / "checkpoints/last.ckpt").exists()
+        request = train.Request("unirain", roots(work), train.load(recipe), out, going, weights=weights)
+        result = train.train(request, report=said)
+        print(json.dumps({k: result[k] for k in ("parameters", "steps", "best_step", "seconds", "probe")}))
+        weights = str(out / "weights")
 
 
 def do_score(data: Path, work: Path) -> None:
@@ -221,7 +227,7 @@ def do_score(data: Path, work: Path) -> None:
     from benchmarks import bench, entrants, testsets
     from rainrag import results
 
-    weights = {"unirain": str(work / "run/weights")}
+    weights = {"unirain": str(work / list(RUNS.values())[-1] / "weights")}
     for name in (*TESTS, *(f"own-{s.value.lower()}=" + str(work / "splits") for s in Subset)):
         opened = testsets.open_set(name)
         for model in ("input", "prenet", "unirain"):
