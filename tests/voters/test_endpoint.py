@@ -182,10 +182,10 @@ def test_refused_from_the_start_is_an_error_refused_later_an_abstention(script: 
 
 
 def test_the_rate_limit_spaces_requests_of_all_threads(script: Script) -> None:
+    begun = time.monotonic()
     judge(script, rpm=1200, concurrency=4).vote(tiny.questions((0,) * 5))
-    gaps = np.diff(sorted(script.times))
-    assert script.times[-1] - script.times[0] >= 0.18  # 4 x 60 s / 1200
-    assert gaps.min() > 0.02
+    # starts are 60 s / 1200 apart; a busy machine makes arrivals later, never earlier
+    assert (np.array(sorted(script.times)) - begun >= 0.05 * np.arange(5) - 0.005).all()
 
 
 def test_a_model_that_is_not_served_is_named_with_its_likeliest_meaning(script: Script) -> None:
