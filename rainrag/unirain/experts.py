@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -195,8 +196,6 @@ def mix(experts: Sequence[Expert], x: Tensor, weights: Tensor) -> Tensor:
     return pointwise(mixed, torch.cat([e.project_out.weight for e in experts], 1))
 
 
-# Which experts run depends on the data: a compiler would make one graph a combination. The experts are compiled.
-@torch.compiler.disable(recursive=False)  # type: ignore[untyped-decorator, no-untyped-call]
 def dispatch(experts: Sequence[Expert], x: Tensor, weights: Tensor, training: bool = False) -> Tensor:
     """Equation (14): each expert sees, as one batch, the images that chose it; an expert that none chose does not run.
 
@@ -231,6 +230,18 @@ def dispatch(experts: Sequence[Expert], x: Tensor, weights: Tensor, training: bo
     return out
 
 
+_untraced: list[Any] = []
+
+
+def untraced() -> Any:
+    """``dispatch`` for networks under torch.compile: which experts run depends on the data, so a compiler would make one
+    graph a combination. The experts in it are compiled. Made here and not by a decorator: that would load the compiler,
+    which takes seconds, for everybody."""
+    if not _untraced:
+        _untraced.append(torch.compiler.disable(dispatch, recursive=False))  # type: ignore[no-untyped-call]
+    return _untraced[0]
+
+
 class MoEAttention(nn.Module):
     """A router and its experts in the place of a block's attention.
 
@@ -263,6 +274,7 @@ class MoEAttention(nn.Module):
         """(B, C, H, W) to the same, with the router's decision or another."""
         experts: Sequence[Expert] = list(self.experts)  # type: ignore[arg-type]
         if routing.hard:
-            chosen: Tensor = dispatch(experts, x, routing.weights, self.training)
+            run = untraced() if torch.compiler.is_dynamo_compiling() else dispatch
+            chosen: Tensor = run(experts, x, routing.weights, self.training)
             return chosen
         return mix(experts, x, routing.weights)
