@@ -31,7 +31,7 @@ def sources() -> str:
         counts = ", ".join(f"{v:,} {k}" for k, v in s.counts.items() if v) or "-"
         hosts = ", ".join(dict.fromkeys(a.host for a in s.archives)) or "-"
         kind = "photographs" if s.real else "synthetic"
-        rows.append([f"`{name}`", " ".join(s.subsets), counts, kind, s.licence.split(",")[0], hosts])
+        rows.append([f"`{name}`", " ".join(s.subsets), counts, kind, re.sub(", [^)]*", "", s.licence), hosts])
     return table(["name", "types", "pairs, as published", "rain", "licence", "hosts"], rows)
 
 
