@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +12,8 @@ from rainrag.errors import InputError, MissingError
 if TYPE_CHECKING:
     import torch
 
-#: Keys under which trainers put the state dict.
+#: Keys under which trainers put the state dict, the better one first; any other dict of tensors is tried after them.
 CONTAINERS = ("params_ema", "params", "state_dict", "model", "net")
-#: Prefixes that wrappers put before every key.
-PREFIXES = ("module.", "net.", "model.", "_orig_mod.")
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -33,10 +33,11 @@ def read(path: str | Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_plain()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:
         raise InputError(
-            f"cannot be read as weights: {(str(e) or type(e).__name__).splitlines()[0]}",
+            f"cannot be read as weights: {_why(path, e)}",
             where=path,
             hint="only safetensors and plain tensors in pickles are opened; convert other files where you trust them",
         ) from e
@@ -45,11 +46,31 @@ def read(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def state_dict(path: str | Path, wanted: set[str]) -> dict[str, torch.Tensor]:
-    """The state dict in a file, its wrapping removed.
+def _plain() -> list[Any]:
+    """What training scripts keep beside tensors and what runs no code: best scores as numpy numbers, their options."""
+    import numpy as np
 
-    Containers are opened (``params``, ``state_dict`` of Lightning …); a prefix that all keys share is removed when the
-    keys fit the wanted ones better without it.
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(t)) for t in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
+    return [argparse.Namespace, np.dtype, *kinds, scalar, (scalar, "numpy.core.multiarray.scalar")]
+
+
+def _why(path: Path, error: Exception) -> str:
+    """The first line of an error, or which objects would run code."""
+    import torch
+
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # no file of torch's newer format
+        names = []
+    if names:
+        return f"it holds more than tensors ({', '.join(sorted(names)[:3])}), and opening these may run code"
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def state_dict(path: str | Path, wanted: set[str]) -> dict[str, torch.Tensor]:
+    """The state dict in a file, its wrapping removed: ``params``, ``state_dict`` of Lightning …, and a prefix such as
+    ``module.`` or ``net.`` before the network's keys.
 
     Args:
         wanted: key names of the network.
@@ -60,21 +81,21 @@ def state_dict(path: str | Path, wanted: set[str]) -> dict[str, torch.Tensor]:
     import torch
 
     content = read(path)
-    for name in CONTAINERS:
-        inner = content.get(name)
-        if isinstance(inner, dict) and any(isinstance(v, torch.Tensor) for v in inner.values()):
-            content = inner
-            break
-    tensors = {k: v for k, v in content.items() if isinstance(v, torch.Tensor)}
-    if not tensors:
+    inner = [content[k] for k in CONTAINERS if k in content] + [content, *content.values()]
+    dicts = [d for d in inner if isinstance(d, Mapping)]
+    found = [{k: v for k, v in d.items() if isinstance(v, torch.Tensor) and isinstance(k, str)} for d in dicts]
+    tried = [_unwrapped(tensors, wanted) for tensors in found if tensors]
+    if not tried:
         raise InputError("holds no tensors", where=path)
-    while not wanted & set(tensors):
-        shared = next((p for p in PREFIXES if any(k.startswith(p) for k in tensors)), None)
-        if shared is None:
-            break
-        # A Lightning file may hold metrics or losses beside the network: only what carries the prefix is the network.
-        tensors = {k.removeprefix(shared): v for k, v in tensors.items() if k.startswith(shared)}
-    return tensors
+    return max(tried, key=lambda tensors: len(wanted & set(tensors)))  # the first of the best
+
+
+def _unwrapped(tensors: dict[str, torch.Tensor], wanted: set[str]) -> dict[str, torch.Tensor]:
+    """Without the prefix under which most of the wanted keys stand; losses or metrics beside the network are left out."""
+    one = max(wanted, key=len, default="")
+    prefixes = ["", *(k.removesuffix(one) for k in tensors if one and k.endswith(f".{one}"))]
+    best = max(prefixes, key=lambda p: sum(p + k in tensors for k in wanted))
+    return {k.removeprefix(best): v for k, v in tensors.items() if k.startswith(best)}
 
 
 def load(network: torch.nn.Module, path: str | Path) -> None:

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines import checkpoint
 from baselines.card import Baseline, Card, Claim, Weights
 from rainrag.errors import InputError
-from rainrag.files import sha256_file
+from rainrag.files import sha256_bytes
 from rainrag.records import Archive
 
 GATES = ("conv_i", "conv_f", "conv_g", "conv_o")
@@ -127,31 +128,41 @@ COMMIT = "6d908d1e3c7ff5c26fee624112297ad1c8603ca7"
 REAL = "trained for a forward that puts the residual blocks before the LSTM and runs four stages without '+ input'"
 ABLATION = "trained for a variant of the paper's ablation (other memory, input, number of stages or loss)"
 
-#: Files whose keys fit PReNet, or nearly, and whose images are wrong: path below logs/ -> (bytes, sha256, reason).
+#: Files whose keys fit PReNet, or nearly, and whose images are wrong: path below logs/ -> (bytes, sha256, sha256 of the
+#: first convolution's weights, by which they are known when they were saved anew; reason).
 FOREIGN = {
-    "real/PReNet1.pth": (681694, "eba0c0ed941565abce9c61ceb8b36ff5e1532320c20efc11843f5f7fc810f7bb", REAL),
-    "real/PReNet2.pth": (681694, "cbf6068474e64bf81ea8597fe1473cda19e7d0afadb3c81beb41f8dcc3751269", REAL),
+    "real/PReNet1.pth": (
+        681694, "eba0c0ed941565abce9c61ceb8b36ff5e1532320c20efc11843f5f7fc810f7bb", "68e067fd75694ab1", REAL,
+    ),
+    "real/PReNet2.pth": (
+        681694, "cbf6068474e64bf81ea8597fe1473cda19e7d0afadb3c81beb41f8dcc3751269", "5c4d088d4053e1cb", REAL,
+    ),
     **{
-        f"Ablation/{folder}/net_latest.pth": (size, sha256, ABLATION)
-        for folder, size, sha256 in (
-            ("PReNet5_LSTM", 681694, "02a0a1c184a87bf816e341a092756666f52277b5d34d9e224ba6ae904d2e991e"),
-            ("PReNet6_GRU", 607325, "2c0ed5ec96fe54c83a474c597741843ae4e98f1aac019470ce51235ac3bf66ff"),
-            ("PReNet6_LSTM", 681694, "b32541dfad6aa173c537dada8597475227e920fc9c8e1bbb80061363462bc14c"),
-            ("PReNet6_RecSSIM", 681694, "04ee235b6fed1798d48fbfd8b31f853d782fa6fdcae172f533979264a96ed7a4"),
-            ("PReNet6_x", 678238, "ae76d3dce017c181f6c541c4884d606315b4a09ca1d29757ca44c8688e845bfe"),
-            ("PReNet7_LSTM", 681694, "c5971708f06fefcbd467588321958160806225bccb4415e9ca56073d68b8f812"),
+        f"Ablation/{folder}/net_latest.pth": (size, sha256, first, ABLATION)
+        for folder, size, sha256, first in (
+            ("PReNet5_LSTM", 681694, "02a0a1c184a87bf816e341a092756666f52277b5d34d9e224ba6ae904d2e991e",
+             "6c200c4753ba251d"),
+            ("PReNet6_GRU", 607325, "2c0ed5ec96fe54c83a474c597741843ae4e98f1aac019470ce51235ac3bf66ff",
+             "51ff03a2e39305ce"),
+            ("PReNet6_LSTM", 681694, "b32541dfad6aa173c537dada8597475227e920fc9c8e1bbb80061363462bc14c",
+             "29ace903f82cf310"),
+            ("PReNet6_RecSSIM", 681694, "04ee235b6fed1798d48fbfd8b31f853d782fa6fdcae172f533979264a96ed7a4",
+             "0f37bb53210cebd1"),
+            ("PReNet6_x", 678238, "ae76d3dce017c181f6c541c4884d606315b4a09ca1d29757ca44c8688e845bfe",
+             "ea1ca4a5f317fc5d"),
+            ("PReNet7_LSTM", 681694, "c5971708f06fefcbd467588321958160806225bccb4415e9ca56073d68b8f812",
+             "32deacd02767fbc1"),
         )
     },
-}
-_FOREIGN_SHA256 = {sha256: reason for _, sha256, reason in FOREIGN.values()}
-_FOREIGN_FOLDERS = {"real": REAL, "Ablation": ABLATION}
+}  # fmt: skip
+_FOREIGN_FIRST = {first: reason for *_, first, reason in FOREIGN.values()}
+FIRST = "conv0.0.weight"
 
 
 def refuse_foreign(given: dict[str, Any]) -> None:
     """Refuse the authors' weights that were made for other forwards: most load without a missing key.
 
-    They are known by content, and copies that were saved anew by the authors' folder names in the two folders nearest
-    to the file (``real/X.pth``, ``Ablation/X/net_latest.pth``).
+    They are known by their content: whatever the file is called, and however they were saved or wrapped anew.
 
     Args:
         given: ``path`` of the file, ``network``.
@@ -160,16 +171,19 @@ def refuse_foreign(given: dict[str, Any]) -> None:
         InputError: with the reason.
     """
     path = Path(given["path"])
-    reason = _FOREIGN_SHA256.get(sha256_file(path)) if path.is_file() else None
-    folders = [p.name for p in path.absolute().parents][:2]
-    reason = reason or next((_FOREIGN_FOLDERS[f] for f in folders if f in _FOREIGN_FOLDERS), None)
+    first = checkpoint.state_dict(path, {FIRST}).get(FIRST)
+    reason = None if first is None else _FOREIGN_FIRST.get(digest(first))
     if reason is not None:
         raise InputError(
             f"these weights are not PReNet's: {reason}; they would load and give wrong images",
             where=path,
-            hint="use the weights for rain100l, rain100h or rain1400; your own weights need a folder not named "
-            f"{' or '.join(_FOREIGN_FOLDERS)}",
+            hint="use the weights for rain100l, rain100h or rain1400",
         )
+
+
+def digest(weights: Tensor) -> str:
+    """First 16 digits of the sha256 over a tensor's values."""
+    return sha256_bytes(weights.detach().cpu().contiguous().float().numpy().tobytes())[:16]
 
 
 def _archive(path: str, name: str, size: int, sha256: str) -> Archive:
@@ -188,7 +202,7 @@ def _refused() -> tuple[Weights, ...]:
     tags = {p: p.removesuffix("/net_latest.pth").removesuffix(".pth").replace("/", "-").lower() for p in FOREIGN}
     return tuple(
         Weights(tags[p], (), _archive(p, f"prenet-{tags[p]}.pth", size, sha256), refused=reason)
-        for p, (size, sha256, reason) in FOREIGN.items()
+        for p, (size, sha256, _, reason) in FOREIGN.items()
     )
 
 

@@ -27,41 +27,40 @@ def check(baseline: Baseline, path: Path) -> None:
     baseline.check({"path": path, "network": None})
 
 
-@pytest.mark.parametrize("baseline", [*FAMILY.values(), PIGWM], ids=lambda b: b.card.name)
-@pytest.mark.parametrize("folder", ["real", "logs/real", "Ablation/PReNet6_LSTM"])
-def test_weights_of_other_forwards_are_refused_by_folder(baseline: Baseline, folder: str, tmp_path: Path) -> None:
-    path = tmp_path / folder / "net_latest.pth"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"saved anew, so of another content")
-    with pytest.raises(InputError, match="wrong images") as error:
-        check(baseline, path)
-    assert str(path) in str(error.value)
-
-
-@pytest.mark.parametrize("folder", ["Rain100L/PReNet6", "really/run", "real/runs/mine/seed0"])
-def test_other_folders_are_not_refused(folder: str, tmp_path: Path) -> None:
-    path = tmp_path / folder / "net_latest.pth"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"weights")
-    check(prenet.PRENET, path)
+def saved(path: Path, network: torch.nn.Module) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(network.state_dict(), path)
+    return path
 
 
 @needs_weights
+@pytest.mark.parametrize("how", ["copied", "saved anew", "wrapped"])
 @pytest.mark.parametrize("path", prenet.FOREIGN)
-def test_weights_of_other_forwards_are_refused_under_any_name(path: str, tmp_path: Path) -> None:
-    copy = tmp_path / "rain100l.pth"
-    shutil.copy(Path(DATA or "") / "weights" / "PReNet" / path, copy)
-    with pytest.raises(InputError, match="wrong images"):
+def test_weights_of_other_forwards_are_refused_under_any_name(path: str, how: str, tmp_path: Path) -> None:
+    file, copy = Path(DATA or "") / "weights" / "PReNet" / path, tmp_path / "rain100l.pth"
+    if how == "copied":
+        shutil.copy(file, copy)
+    else:
+        state = checkpoint.read(file)
+        torch.save({"params": {f"module.{k}": v for k, v in state.items()}} if how == "wrapped" else state, copy)
+    with pytest.raises(InputError, match="wrong images") as error:
         check(prenet.PRENET, copy)
+    assert str(copy) in str(error.value)
 
 
-def test_they_are_known_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "mine.pth"
-    path.write_bytes(b"weights")
-    check(prenet.PRENET, path)
-    monkeypatch.setitem(prenet._FOREIGN_SHA256, sha256_file(path), "made for something else")
+@pytest.mark.parametrize("folder", ["real", "Ablation/mine"])
+def test_no_folder_is_refused_by_its_name(folder: str, tmp_path: Path) -> None:
+    check(prenet.PRENET, saved(tmp_path / folder / "net_latest.pth", prenet.build()))
+
+
+@pytest.mark.parametrize("baseline", [*FAMILY.values(), PIGWM], ids=lambda b: b.card.name)
+def test_they_are_known_by_content(baseline: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = prenet.build()
+    path = saved(tmp_path / "mine.pth", network)
+    check(baseline, path)
+    monkeypatch.setitem(prenet._FOREIGN_FIRST, prenet.digest(network.conv0[0].weight), "made for something else")
     with pytest.raises(InputError, match="made for something else"):
-        check(prenet.PRENET, path)
+        check(baseline, path)
 
 
 @needs_weights
