@@ -5,6 +5,7 @@
     rain.ingest("folder", "my-pairs", "data", subset="DRS")
     rain.store("my-rainy-photos", "store")
     rain.distill("data", "store", "splits")
+    rain.train("splits", "run", recipe="laptop")
     clean = rain.derain(image)
     print(rain.score("results", "targets").mean)
     rain.bench("unirain", "rain100l", limit=10)
@@ -88,6 +89,26 @@ def distill(
     from rainrag import release
 
     return release.make(release.Request(_paths(data), str(store), voters, **request), Path(out))
+
+
+def train(
+    data: Where | Sequence[Where], out: Where, *, model: str = "unirain", recipe: str = "laptop", **changes: Any
+) -> dict[str, Any]:
+    """A network trained on splits, datasets or folders of pairs; needs a checkout.
+
+    Args:
+        data: as ``rainrag train --data`` takes it.
+        out: run folder, with the weights below.
+        model: ``unirain`` or a network of ``rainrag models``.
+        recipe: a recipe's name, or a YAML file.
+        changes: entries of the recipe: steps, batch, patch, network …
+
+    Returns:
+        What the run's ``result.json`` holds.
+    """
+    from rainrag.cli.train import run
+
+    return run(_paths(data), Path(out), model, recipe, changes)
 
 
 def derain(image: Picture, **settings: Any) -> Picture:

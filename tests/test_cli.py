@@ -116,6 +116,17 @@ WRONG = [
     (["models", "restormre"], 2, "restormer"),
     (["weights", "fetch", "restormre"], 2, "restormer"),
     (["weights", "check", "{gone}", "prenet"], 4, ""),
+    (["demo", "--data", "{gone}"], 4, "no such folder"),
+    (["demo", "--data", "{empty}"], 3, "no image"),
+    (["demo", "--data", "{file}"], 4, "no such folder"),
+    (["demo", "--scenes", "2"], 2, "--scenes"),
+    (["report", "{gone}"], 4, "rainrag distill"),
+    (["push", "{gone}", "me/rain"], 4, "rainrag distill"),
+    (["calibrate", "--fault", "wrong-targte", "--store", "{gone}"], 2, "did you mean"),
+    (["demo", "--subset", "DRS"], 2, "pairs of your own"),
+    (["calibrate", "--store", "{gone}"], 4, ""),
+    (["leaderboard", "build", "--results", "{gone}"], 4, ""),
+    (["leaderboard", "biuld"], 2, "build"),
     (["derain", "{gone}.png"], 4, ""),
     (["derain", "{file}"], None, ""),
     (["derain", "{pairs}/input/0.png", "--device", "cdua"], None, ""),
@@ -135,11 +146,48 @@ def test_a_users_mistake_is_answered_not_traced(call, tmp_path: Path, arguments,
     assert says in " ".join((out + err).split())
 
 
+def test_every_verb_is_called_wrongly_above() -> None:
+    assert {arguments[0] for arguments, _, _ in WRONG} >= set(verbs.VERBS)
+
+
 def test_steps_for_a_person_are_the_result_not_an_error(call) -> None:
     code, out, _ = call("download", "gtav-nightrain-rerendered", "--json")
     assert code == 4
     assert any("kaggle" in step.lower() for step in json.loads(out)["steps"])
     assert call("download", "gtav-nightrain-rerendered", "--dry-run")[0] == 0
+
+
+# ---------------------------------------------------------------- completion
+@pytest.mark.parametrize(
+    ("typed", "offers"),
+    [
+        ("rainrag sc", {"score"}),
+        ("rainrag store qu", {"query"}),
+        ("rainrag score --proto", {"--protocol"}),
+        ("rainrag ingest rain100", {"rain100l", "rain100h"}),
+        ("rainrag score a b --protocol matlab", {"matlab-y"}),
+        ("rainrag weights fetch rest", {"restormer"}),
+        ("rainrag bench --testset rain100", {"rain100l", "rain100h"}),
+        ("rainrag train --recipe lap", {"laptop"}),
+        ("rainrag derain x.png --model unir", {"unirain"}),
+    ],
+)
+def test_the_shell_completes_verbs_options_and_names(typed: str, offers: set[str]) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_RAINRAG_COMPLETE": "complete_bash"}
+    result = CliRunner().invoke(app, [], prog_name="rainrag", env=words)
+    assert set(result.output.split()) == offers
+
+
+def test_completion_without_a_checkout_offers_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rainrag.cli import checkout, complete
+    from rainrag.errors import MissingError
+
+    def gone(*_: str) -> None:
+        raise MissingError("no checkout")
+
+    monkeypatch.setattr(checkout, "require", gone)
+    assert complete.networks("rest") == complete.recipes("") == complete.testsets("") == []
+    assert complete.sources("rain12") == ["rain12000", "rain12"]
 
 
 # ---------------------------------------------------------------- what the machine does to us

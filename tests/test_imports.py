@@ -30,7 +30,7 @@ FLOW = [
 GROUND = {"records": set(), "errors": set()}
 BASE = {"records", "errors", "files", "images", "stage", "metrics", "stats"}
 #: Commands that need a checkout, and so may import its folders.
-CHECKOUT = {"train", "models", "weights", "bench", "explain", "leaderboard", "demo", "derain"}
+CHECKOUT = {"train", "models", "weights", "bench", "explain", "leaderboard", "demo", "derain", "complete"}
 
 
 def imports(path: Path, top_only: bool = False) -> set[str]:

@@ -305,7 +305,7 @@ def test_query_shows_every_stage(real_store: Path, tmp_path: Path) -> None:
     where = ("--store", real_store / "store")
     image, page = tmp_path / "q.png", tmp_path / "q.html"
     image.write_bytes(images.encode_png(picture(60, 128, 96)))
-    told = json.loads(run("query", image, *where, "--k1", 4, "--k2", 3, "--k3", 2, "--json", "--picture", page))
+    told = json.loads(run("query", image, *where, "--k1", 4, "--k2", 3, "--k3", 2, "--json", "--html", page))
     assert [len(told[s]) for s in ("meaning", "look", "structure")] == [4, 3, 2]
     assert told["stratum"].split("-")[0] in ("day", "night")
     shown = run("query", image, *where, "--k2", 3, "--k3", 2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rainrag.cli import checkout, console
+from rainrag.cli import checkout, complete, console
 from rainrag.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -30,24 +30,37 @@ def bench(
         str | None, typer.Argument(help="A table of the paper (table1 … table7), or real-sets. See docs/bench.md.")
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="unirain (default) and names of 'rainrag models'; commas or repeated.")
+        list[str] | None,
+        typer.Option(
+            help="unirain (default) and names of 'rainrag models'; commas or repeated.", autocompletion=complete.models
+        ),
     ] = None,
     testset: Annotated[
         list[str] | None,
-        typer.Option(help="NAME, NAME=FOLDER, or folder:INPUTS,TARGETS; repeatable. All at hand if not given."),
+        typer.Option(
+            help="NAME, NAME=FOLDER, or folder:INPUTS,TARGETS; repeatable. All at hand if not given.",
+            autocompletion=complete.testsets,
+        ),
     ] = None,
     weights: Annotated[
         list[str] | None, typer.Option(help="File, folder or published tag; MODEL=… where there are several models.")
     ] = None,
     protocol: Annotated[
-        list[str] | None, typer.Option(help="y, y-trunc, matlab-y, unirain, rgb, …; the test set's own if not given.")
+        list[str] | None,
+        typer.Option(
+            help="y, y-trunc, matlab-y, unirain, rgb, …; the test set's own if not given.",
+            autocompletion=complete.protocols,
+        ),
     ] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Further metric of pyiqa: lpips, dists, niqe, …")] = None,
     images: Annotated[
         Path | None, typer.Option(help="A folder of restored images instead of a network; --model names it.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="Train the models first, by this recipe of 'rainrag train'.")
+        str | None,
+        typer.Option(
+            help="Train the models first, by this recipe of 'rainrag train'.", autocompletion=complete.recipes
+        ),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="What to train on with --recipe; the workspace's splits if not given.")

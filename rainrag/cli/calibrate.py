@@ -47,9 +47,9 @@ def calibrate(
     from rainrag import workspace
     from rainrag.store import Store
 
+    cases = work.planned_cases(backgrounds, scenes, seed, fault or ())
     opened = Store.open(store or workspace.place("store"))
     panel = voting.panel(voters, store=_own(voters, str(opened.path)), alpha=alpha, context=context)
-    cases = work.planned_cases(backgrounds, scenes, seed, fault or ())
     if dry_run:
         _plan(cases, [v.name for v in panel], as_json)
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rainrag.cli import checkout, console
+from rainrag.cli import checkout, complete, console
 
 if TYPE_CHECKING:
     from rainrag.cli.demo_steps import Demo
@@ -24,10 +24,20 @@ def demo(
         Path | None,
         typer.Option(help="Your own images: pairs in a known layout (input/ and target/), or rainy photographs alone."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for everything; also the workspace of the run.")] = Path(
-        "rainrag-demo"
-    ),
-    scenes: Annotated[int, typer.Option(min=8, help="Scenes to render.")] = 64,
+    subset: Annotated[
+        str | None,
+        typer.Option(
+            help="Type of your pairs: DRS, DRD, NRS or NRD. Without, streaks, by day or night as the pixels say.",
+            autocompletion=complete.subsets,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for everything, and the run's workspace; rainrag-demo, with the name of --data, if not given."
+        ),
+    ] = None,
+    scenes: Annotated[int, typer.Option(min=8, help="Scenes to render; at most so many of your pairs.")] = 64,
     seed: Annotated[int, typer.Option(help="Of the rendered rain.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -40,7 +50,8 @@ def demo(
     from rainrag.cli.demo_steps import Demo
 
     started = time.monotonic()
-    run = Demo(out, data, scenes, seed)
+    place = Path("rainrag-demo" if data is None else f"rainrag-demo-{data.resolve().name}")
+    run = Demo(out or place, data, scenes, seed, subset)
     with Display([s.title for s in run.steps]) as display:
         for step in run.steps:
             display.begin(step.title)

@@ -6,17 +6,22 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
-from rainrag import dataset, images
-from rainrag.errors import MissingError
+from rainrag import dataset, images, sources
+from rainrag.errors import InputError, MissingError, UsageError
 from rainrag.files import listing, write_bytes
+from rainrag.ingest import Report, ingest, renamed
+from rainrag.records import Source, Subset
 
 Advance = Callable[[int], None]
 
 SIZE = (320, 224)  # (width, height) of rendered pairs
 FEWEST = 40  # photographs that calibrate the statistical voters; fewer are filled up with rendered ones
+SHOWN = 8  # images that are derained
 MODELS = ("input", "median", "guided", "unirain")
 
 
@@ -34,18 +39,28 @@ class Demo:
     Args:
         out: workspace of the run.
         own: the user's images, or None.
-        scenes: scenes to render for judging; as many again are rendered as references where photographs are short.
+        scenes: scenes to render for judging; as many again are rendered as references where photographs are short. Of
+            the user's pairs, at most so many are taken.
         seed: of the rendered rain.
+        subset: type of the user's pairs; None takes them as streaks, and day or night as the pixels say.
     """
 
-    def __init__(self, out: Path, own: Path | None, scenes: int, seed: int) -> None:
+    def __init__(self, out: Path, own: Path | None, scenes: int, seed: int, subset: str | None = None) -> None:
         if own is not None and not own.is_dir():
             raise MissingError("no such folder", where=own, hint="--data FOLDER of images, or none for sample data")
-        self.out, self.own, self.scenes, self.seed = out, own, scenes, seed
+        if own is not None and not _images(own):
+            raise InputError("no image in it", where=own, hint=f"files that end in {', '.join(images.SUFFIXES)}")
+        if subset is not None and (own is None or subset not in dataset.SUBSETS):
+            raise UsageError(
+                f"no subset '{subset}' of --data", hint=f"one of {', '.join(dataset.SUBSETS)}, for pairs of your own"
+            )
+        self.out, self.own, self.scenes, self.seed, self.subset = out, own, scenes, seed, subset
         os.environ["RAINRAG_HOME"] = str(out)
         self.data: list[Path] = []
         self.facts: dict[str, Any] = {"out": str(out), "judged": {}, "scores": [], "notes": [], "pages": [], "next": []}
+        ours = [Step("ingest your images", self.ingest_own)] if own is not None else []
         self.steps = [
+            *ours,
             Step("render rain with planted faults", self.render),
             Step("ingest", self.ingest),
             Step("audit", self.audit),
@@ -57,48 +72,57 @@ class Demo:
         ]
 
     # ------------------------------------------------ data
+    def ingest_own(self, advance: Advance) -> str:
+        """The user's images: pairs, photographs, or both. Nothing is trained here, so known test scenes may stay."""
+        assert self.own is not None
+        flags: dict[str, Any] = {"streak": True, "drop": False, "accumulation": False}
+        source = renamed(sources.get("folder"), "own", **(Subset[self.subset].flags if self.subset else flags))
+        report = self._ingest(source, self.own, advance, limit=max(self.scenes, FEWEST), keep_ledger_scenes=True)
+        if self._pairs() and not self.subset:
+            self.facts["notes"].append("your pairs were taken as streaks; of drops on the lens: --subset DRD (or NRD)")
+        return f"{self._pairs()} pairs, {self._photographs()} photographs, {len(report.rejects)} left out with a reason"
+
     def render(self, advance: Advance) -> str:
-        """Sample pairs with faults, and sound ones whose rainy sides stand in for photographs."""
+        """Pairs with faults, unless there are the user's; sound ones whose rainy sides stand in for photographs."""
         from rainrag.render import generate
 
-        counts = []
-        for name, seed, faults in (("rendered", self.seed, True), ("references", self.seed + 1, False)):
+        wanted = [] if self._pairs() else [("rendered", "pairs to judge", self.seed, True)]
+        if self._photographs() < FEWEST:
+            wanted.append(("references", "stand-ins for photographs", self.seed + 1, False))
+        said = []
+        for name, what, seed, faults in wanted:
             report = generate.write(
-                self.out / "raw" / name,
-                self.scenes,
-                None,
-                seed,
-                faults=faults,
-                size=SIZE,
-                workers=None,
-                progress=advance,
-            )
-            counts.append(report.pairs)
-        return f"{counts[0]} pairs to judge, {counts[1]} stand-ins for photographs"
+                self.out / "raw" / name, self.scenes, None, seed,
+                faults=faults, size=SIZE, workers=None, progress=advance,
+            )  # fmt: skip
+            said.append(f"{report.pairs} {what}")
+        return ", ".join(said) or "not needed"
 
     def ingest(self, advance: Advance) -> str:
-        """The user's images, where there are any, and the rendered pairs."""
-        said = []
-        if self.own is not None:
-            report = self._ingest("folder", self.own, "own", advance)
-            self.data.append(self.out / "datasets" / "own")
-            said.append(f"{report.pairs} of yours, {len(report.rejects)} left out with a reason")
-        if not self._pairs():
-            report = self._ingest("rendered", self.out / "raw" / "rendered", "rendered", advance)
-            self.data.append(self.out / "datasets" / "rendered")
-            said.append(f"{report.pairs} rendered pairs")
-        return "; ".join(said)
+        """The rendered pairs, where there are any."""
+        if not (self.out / "raw" / "rendered").is_dir():
+            return "done already"
+        report = self._ingest(sources.get("rendered"), self.out / "raw" / "rendered", advance)
+        return f"{report.pairs} pairs, {len(report.rejects)} left out with a reason"
 
-    def _ingest(self, source: str, root: Path, name: str, advance: Advance) -> Any:
-        from rainrag import api
+    def _ingest(self, source: Source, root: Path, advance: Advance, **settings: Any) -> Report:
+        from rainrag.engine import create
 
-        return api.ingest(
-            source, root, self.out / "datasets" / name, progress=lambda _, n: advance(n), planned=lambda n: advance(-n)
-        )
+        out = self.out / "datasets" / source.name
+        report = ingest(
+            source, root, out, create("local"),
+            progress=lambda _, n: advance(n), planned=lambda n: advance(-n), **settings,
+        )  # fmt: skip
+        self.data.append(out)
+        return report
 
     def _pairs(self) -> int:
-        """Labelled pairs at hand."""
-        return sum(r["gt_sha256"] is not None for d in self.data for r in dataset.read_rows(d, ["key", "gt_sha256"]))
+        """Pairs at hand."""
+        return sum(r["gt_sha256"] is not None for d in self.data for r in dataset.read_rows(d, ["gt_sha256"]))
+
+    def _photographs(self) -> int:
+        """Photographs without a target at hand."""
+        return sum(r["gt_sha256"] is None for d in self.data for r in dataset.read_rows(d, ["gt_sha256"]))
 
     def audit(self, advance: Advance) -> str:
         """Damage, duplicates, leaks and unsound pairs."""
@@ -117,21 +141,17 @@ class Demo:
         from rainrag.engine import create
         from rainrag.stock import build
 
-        own = [d for d in self.data if self._unlabelled(d)]
-        found = sum(self._unlabelled(d) for d in own)
-        sources = list(own)
+        found = self._photographs()
+        folders = self.data[:1] if found else []  # the user's
         if found < FEWEST:
-            sources.append(self._stand_ins())
+            folders.append(self._stand_ins())
             self.facts["notes"].append(
                 f"the store holds {found} photographs of yours and rendered stand-ins: the votes show the mechanism; "
                 f"give {FEWEST} or more photographs of real rain for judgements that mean something"
             )
-        advance(-1 * sum(map(len, map(_images, sources))) if sources != own else -max(1, found))
-        store = build(sources, self.out / "store", Triplets(), create("local"), progress=advance)
+        advance(-found - len(_images(folders[-1])))
+        store = build(folders, self.out / "store", Triplets(), create("local"), progress=advance)
         return f"{len(store.keys)} references"
-
-    def _unlabelled(self, data: Path) -> int:
-        return sum(r["gt_sha256"] is None for r in dataset.read_rows(data, ["key", "gt_sha256"]))
 
     def _stand_ins(self) -> Path:
         """Rainy sides of the sound rendered pairs, in one folder."""
@@ -182,12 +202,12 @@ class Demo:
 
     # ------------------------------------------------ results
     def derain(self, advance: Advance) -> str:
-        """The user's rainy images, or stand-ins, by the UniRain in the package, with a before/after page."""
+        """The first rainy images, by the UniRain in the package, with a before/after page."""
         from rainrag import restore
         from rainrag.restore.compare import Comparison
 
-        place = self.own if self.own is not None else self._stand_ins()
-        todo = restore.jobs([place], self.out / "derained")[:8]
+        self._unpack()
+        todo = restore.jobs([self.out / "rainy"], self.out / "derained")
         found = restore.find(None, None)
         also = Comparison(self.out / "derained")
         advance(-len(todo))
@@ -197,22 +217,30 @@ class Demo:
             advance(1)
         also.page("Before and after")
         self.facts["compare"] = str(self.out / "derained" / "compare.html")
-        return f"{done} of {len(todo)} images, before and after in {self.facts['compare']}"
+        return f"{done} images, before and after in {self.facts['compare']}"
+
+    def _unpack(self) -> None:
+        """The first rows as files: ``rainy/NAME``, and ``clean/NAME`` where there is a target."""
+        rows = (r for d in self.data for r in dataset.read_rows(d, ["key", "fault", "lq", "gt"]) if not r["fault"])
+        for row in islice(rows, SHOWN):
+            for side, cell in (("rainy", row["lq"]), ("clean", row["gt"])):
+                if cell is not None:
+                    name = row["key"].replace("/", "-") + Path(cell["path"]).suffix
+                    write_bytes(self.out / side / name, dataset.image_bytes(cell))
 
     def bench(self, advance: Advance) -> str:
-        """UniRain and the classical methods on the distilled test parts."""
+        """UniRain and the classical methods: on the distilled test parts, or else on the pairs that were derained."""
         from benchmarks import bench, entrants, testsets
 
         wanted = [f"own-{s.lower()}" for s in dataset.SUBSETS if self._test_pairs(s)]
-        if not wanted:
-            return "no test pairs were kept, nothing to score"
-        for name in wanted:
-            opened = testsets.open_set(name)
+        if not wanted and (self.out / "clean").is_dir():
+            wanted = [f"folder:{self.out / 'rainy'},{self.out / 'clean'}"]
+        opened = [testsets.open_set(name) for name in wanted]
+        advance(-len(MODELS) * sum(len(o.items) for o in opened))
+        for testset in opened:
             for model in MODELS:
-                entrant = entrants.find(model, None, ())
-                for path in bench.run(
-                    entrant, opened, bench.Settings(("y",), save=True), self.out / "results", advance
-                ):
+                entrant, settings = entrants.find(model, None, ()), bench.Settings(("y",), save=True)
+                for path in bench.run(entrant, testset, settings, self.out / "results", lambda n: advance(max(0, n))):
                     self._scored(path)
         return f"{len(MODELS)} methods on {len(wanted)} test sets"
 
@@ -238,7 +266,9 @@ class Demo:
         self.facts["next"] = [
             "rainrag derain MY_PHOTOS --out derained --compare",
             "rainrag score MY_RESULTS MY_TARGETS",
-            "rainrag demo --data MY_FOLDER",
+            "rainrag demo --data MY_FOLDER"
+            if self.own is None
+            else f"rainrag ingest folder --root {quote(str(self.own))} --name mine --subset {self.subset or 'DRS'}",
         ]
         return str(page)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rainrag.cli import console
+from rainrag.cli import complete, console
 from rainrag.cli.checkout import require
 from rainrag.errors import MissingError, UsageError
 
@@ -33,7 +33,10 @@ def derain(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="unirain, or a network of 'rainrag models' (needs a checkout).")
+        str,
+        typer.Option(
+            help="unirain, or a network of 'rainrag models' (needs a checkout).", autocompletion=complete.models
+        ),
     ] = "unirain",
     tile: Annotated[str, typer.Option(help="auto, full, 256, or 256,32 for tiles that overlap by 32.")] = "auto",
     compare: Annotated[bool, typer.Option("--compare", help="Before/after sheets and a page with a slider.")] = False,

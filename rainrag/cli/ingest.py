@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rainrag.cli import console
+from rainrag.cli import complete, console
 from rainrag.errors import MissingError, RainRAGError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,10 +20,15 @@ def register(app: typer.Typer) -> None:
 
 
 def ingest(
-    name: Annotated[str | None, typer.Argument(help="A source; without one, every set found in the workspace.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A source; without one, every set found in the workspace.", autocompletion=complete.sources
+        ),
+    ] = None,
     root: Annotated[Path | None, typer.Option(help="The unpacked set.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the dataset goes.")] = None,
-    split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; repeatable.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many pairs.")] = None,
     per_scene: Annotated[int | None, typer.Option(min=1, help="At most so many pairs a scene.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")] = None,
@@ -32,7 +37,9 @@ def ingest(
     lq_glob: Annotated[str | None, typer.Option(help="folder: the rainy files, relative to --root.")] = None,
     gt_glob: Annotated[str | None, typer.Option(help="folder: their clean files; * must stand for the same.")] = None,
     called: Annotated[str | None, typer.Option("--name", help="folder: name of the set in keys.")] = None,
-    subset: Annotated[str | None, typer.Option(help="folder: DRS, DRD, NRS or NRD for all pairs.")] = None,
+    subset: Annotated[
+        str | None, typer.Option(help="folder: DRS, DRD, NRS or NRD for all pairs.", autocompletion=complete.subsets)
+    ] = None,
     licence: Annotated[str | None, typer.Option(help="folder: licence of the images.")] = None,
     scenes: Annotated[int | None, typer.Option(min=1, help="rendered: number of scenes.")] = None,
     backgrounds: Annotated[Path | None, typer.Option(help="rendered: folder of clean photographs.")] = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rainrag.cli import checkout, console
+from rainrag.cli import checkout, complete, console
 
 if TYPE_CHECKING:
     from baselines.card import Card, Weights
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="One network, in full.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One network, in full.", autocompletion=complete.networks)] = None,
     complexity: Annotated[
         bool, typer.Option("--complexity", help="Parameters and multiply-accumulates at 256x256, counted.")
     ] = False,

@@ -17,7 +17,7 @@ def verify(
         Path | None, typer.Argument(help="What 'rainrag distill' wrote; the workspace's if not given.")
     ] = None,
     data: Annotated[
-        list[Path] | None, typer.Option("--data", help="A dataset that it was made of; may be repeated.")
+        list[Path] | None, typer.Option("--data", help="A dataset that it was made of; repeatable.")
     ] = None,
     store: Annotated[str | None, typer.Option(help="The reference store.")] = None,
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
@@ -51,6 +51,7 @@ def report(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file; report.html in the folder if not given.")] = None,
     store: Annotated[str | None, typer.Option(help="The reference store, for pictures of the references.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Write one HTML file of a distillation: pyramid, keep rates, agreement of the voters, pictures with ballots."""
     from rainrag import workspace
@@ -64,7 +65,10 @@ def report(
     without = reporting.write(path, target, opened)
     if without:
         console.say(f"[yellow]no pictures of the references[/]: {without}")
-    console.out().print(str(path), markup=False)
+    if as_json:
+        console.emit({"page": str(path), "without_references": without})
+    else:
+        console.out().print(str(path), markup=False)
 
 
 def push(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rainrag.cli import console
+from rainrag.cli import complete, console
 from rainrag.errors import UsageError
 
 
@@ -22,7 +22,10 @@ def score(
     gt: Annotated[Path, typer.Argument(help="Folder of clean targets with the same names.")],
     protocol: Annotated[
         list[str] | None,
-        typer.Option(help="y (default), y-trunc, matlab-y, unirain, rgb, y-full, pyiqa-y, weatherbench; repeatable."),
+        typer.Option(
+            help="y (default), y-trunc, matlab-y, unirain, rgb, y-full, pyiqa-y, weatherbench; repeatable.",
+            autocompletion=complete.protocols,
+        ),
     ] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Further metric of pyiqa: lpips, dists, niqe, …")] = None,
     border: Annotated[int | None, typer.Option(min=0, help="Cut so many pixels from each side.")] = None,

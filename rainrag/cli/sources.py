@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rainrag.cli import console
+from rainrag.cli import complete, console
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def sources(
-    name: Annotated[str | None, typer.Argument(help="One source, in full.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One source, in full.", autocompletion=complete.sources)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """List the public sets: what they hold, their licence, where to get them."""
@@ -63,7 +63,7 @@ def _card(s: object) -> None:
 
 
 def download(
-    name: Annotated[str, typer.Argument(help="A source (see: rainrag sources).")],
+    name: Annotated[str, typer.Argument(help="A source (see: rainrag sources).", autocompletion=complete.sources)],
     out: Annotated[Path | None, typer.Option(help="Folder for archives and the unpacked set.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,

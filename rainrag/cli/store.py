@@ -119,7 +119,7 @@ def query(
     k2: Annotated[int, typer.Option(help="Nearest features among them.")] = 20,
     k3: Annotated[int, typer.Option(help="Nearest structures among them.")] = 3,
     top: Annotated[int, typer.Option(min=1, help="Hits of each stage that the table shows.")] = 5,
-    picture: Annotated[Path | None, typer.Option(help="Write an HTML page with the photographs.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the photographs, one file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Retrieve references for a photograph and show the hits of each stage with their scores."""
@@ -131,11 +131,11 @@ def query(
     asked = Asked.read(image, opened.triplets())
     found = trace(asked.query, opened.references(), sizes)
     caption = asked.triplet.caption
-    if picture:
+    if html:
         from rainrag.reports import retrieval
 
-        retrieval.write(picture, opened, image.name, asked.rgb, caption, found)
-        console.say(f"picture: {picture}")
+        retrieval.write(html, opened, image.name, asked.rgb, caption, found)
+        console.say(f"page: {html}")
     if as_json:
         console.emit({"image": str(image), "caption": caption, "stratum": asked.triplet.stratum, **_plain(found)})
     else:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rainrag.cli import checkout, console
+from rainrag.cli import checkout, complete, console
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 MACHINE = "Where it runs"
+DEVICES = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "gpu": "gpu"}  # Lightning's word for cuda
 
 
 def train(
@@ -25,11 +26,15 @@ def train(
         list[Path] | None,
         typer.Option(
             help="A dataset (splits of 'rainrag distill', or of 'rainrag ingest'), or a folder "
-            "{drs,drd,nrs,nrd}/{input,target}; may be repeated. The workspace's splits if not given."
+            "{drs,drd,nrs,nrd}/{input,target}; repeatable. The workspace's splits if not given."
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="unirain, or a network of 'rainrag models'.")] = "unirain",
-    recipe: Annotated[str, typer.Option(help="paper, laptop, shipped-tiny, or a YAML file.")] = "laptop",
+    model: Annotated[
+        str, typer.Option(help="unirain, or a network of 'rainrag models'.", autocompletion=complete.models)
+    ] = "unirain",
+    recipe: Annotated[
+        str, typer.Option(help="paper, laptop, shipped-tiny, or a YAML file.", autocompletion=complete.recipes)
+    ] = "laptop",
     weights: Annotated[
         str | None, typer.Option(help="Begin with these instead of fresh ones; as 'rainrag bench' names them.")
     ] = None,
@@ -39,11 +44,11 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.")] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE of the recipe: lr=1e-3, network.preset=tiny; may be repeated."),
+        typer.Option("--set", help="KEY=VALUE of the recipe: lr=1e-3, network.preset=tiny; repeatable."),
     ] = None,
     logger: Annotated[str, typer.Option(help="tensorboard, wandb or none.")] = "tensorboard",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode; one a core if not given.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or gpu.", rich_help_panel=MACHINE)] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MACHINE)] = "auto",
     devices: Annotated[int | None, typer.Option(min=1, help="GPUs of each machine.", rich_help_panel=MACHINE)] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Machines, under torchrun.", rich_help_panel=MACHINE)] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
@@ -54,21 +59,15 @@ def train(
     Scenes of known test sets are left out. After every round a held-out probe of each type is measured: it weighs the
     types, chooses the checkpoint, and is a point to go on from with --resume.
     """
-    checkout.require("benchmarks", "baselines")
+    work = _library()
     from rainrag import workspace
-    from rainrag.errors import MissingError, UsageError
+    from rainrag.errors import UsageError
 
-    try:
-        import lightning  # noqa: F401
-    except ModuleNotFoundError as e:
-        raise MissingError("training needs Lightning", hint="pip install 'rainrag[train]'") from e
-    from benchmarks import train as work
-
-    if device not in ("auto", "cpu", "gpu"):
-        raise UsageError(f"no device '{device}'", hint="auto, cpu or gpu")
+    if device not in DEVICES:
+        raise UsageError(f"no device '{device}'", hint=f"one of {', '.join(DEVICES)}")
     roots = tuple(data or [workspace.place("splits")])
     chosen = work.load(recipe, setting or (), steps=max_steps, seed=seed)
-    request = work.Request(model.lower(), roots, chosen, out, resume, logger, devices, nodes, device, weights)
+    request = work.Request(model.lower(), roots, chosen, out, resume, logger, devices, nodes, DEVICES[device], weights)
     if dry_run:
         _show_plan(work.plan(request), as_json)
         return
@@ -83,6 +82,30 @@ def train(
         console.emit(result)
     else:
         _show(result)
+
+
+def run(data: Sequence[Path], out: Path, model: str, recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Train without a word, for ``rainrag.api``.
+
+    Raises:
+        MissingError: without a checkout or Lightning.
+    """
+    work = _library()
+    chosen = work.load(recipe, **changes)
+    return dict(work.train(work.Request(model, tuple(data), chosen, out, logger="none")) or {})
+
+
+def _library() -> Any:
+    checkout.require("benchmarks", "baselines")
+    from rainrag.errors import MissingError
+
+    try:
+        import lightning  # noqa: F401
+    except ModuleNotFoundError as e:
+        raise MissingError("training needs Lightning", hint="pip install 'rainrag[train]'") from e
+    from benchmarks import train as work
+
+    return work
 
 
 def _reporter(steps: int, wanted: bool) -> Callable[[dict[str, Any]], None]:

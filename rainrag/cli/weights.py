@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rainrag.cli import checkout, console
+from rainrag.cli import checkout, complete, console
 from rainrag.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _recorded() -> Recorded:
 
 @group.command("fetch")
 def fetch(
-    name: Annotated[str, typer.Argument(help="A network (see: rainrag models).")],
+    name: Annotated[str, typer.Argument(help="A network (see: rainrag models).", autocompletion=complete.networks)],
     tag: Annotated[str | None, typer.Option(help="Which weights, or 'all'; needed where there are several.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder; in the workspace if not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -88,7 +88,7 @@ def listing(as_json: Annotated[bool, typer.Option("--json", help="For programs."
 @group.command("check")
 def check(
     file: Annotated[Path, typer.Argument(help="A weights file.")],
-    name: Annotated[str, typer.Argument(help="The network it should fit.")],
+    name: Annotated[str, typer.Argument(help="The network it should fit.", autocompletion=complete.networks)],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Load a file strictly into a network; say which weights it is, or why it does not load (exit code 3)."""
