@@ -58,6 +58,15 @@ class Pointwise(nn.Conv2d):
         return pointwise(x, self.weight, self.bias)
 
 
+def projected(x: Tensor, weight: Tensor, scale: Tensor | None = None) -> Tensor:
+    """1x1 convolution of x times the scale, (B, 1) or (B, C). It is linear, so a single image's scale goes onto the
+    kernel, which is small, and not onto the feature map."""
+    if scale is None:
+        return pointwise(x, weight)
+    scale = scale.to(x.device, x.dtype)[:, :, None, None]
+    return pointwise(x, weight * scale) if len(scale) == 1 else pointwise(x * scale, weight)
+
+
 def channel_affinity(q: Tensor, k: Tensor, temperature: Tensor) -> Tensor:
     """softmax(cos(q, k) * temperature), (B, heads, c, c), of (B, heads, c, H*W) queries and keys.
 
@@ -112,10 +121,10 @@ class MDTA(nn.Module):
         q, k, v = qkv.reshape(b, 3, self.heads, -1, h * w).unbind(1)
         return channel_attention(q, k, v, self.temperature).reshape(b, -1, h, w)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
-        mixed: Tensor = self.project_out(self.attend(self.qkv_dwconv(self.qkv(x))))
-        return mixed
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to the same, each image's times its (B, 1) scale."""
+        y = self.attend(self.qkv_dwconv(self.qkv(x)))
+        return self.project_out(y) if scale is None else projected(y, self.project_out.weight, scale)
 
 
 class GDFN(nn.Module):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rainrag.errors import UsageError, did_you_mean
-from rainrag.unirain.blocks import MDTA, Pointwise, pointwise
+from rainrag.unirain.blocks import MDTA, Pointwise, pointwise, projected
 
 #: How an encoder or decoder uses experts: not at all, all of them, or the k most probable.
 MODES = ("none", "soft", "hard")
@@ -79,10 +79,9 @@ class WindowAttention(nn.Module):
         y = y.reshape(b, down, across, self.heads, n, n, -1).permute(0, 3, 6, 1, 4, 2, 5)
         return y.reshape(b, -1, down * n, across * n)[:, :, :height, :width]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
-        mixed: Tensor = self.project_out(self.attend(self.qkv_dwconv(self.qkv(x))))
-        return mixed
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to the same, each image's times its (B, 1) scale."""
+        return projected(self.attend(self.qkv_dwconv(self.qkv(x))), self.project_out.weight, scale)
 
 
 Expert = MDTA | WindowAttention
@@ -190,10 +189,10 @@ def mix(experts: Sequence[Expert], x: Tensor, weights: Tensor) -> Tensor:
     qkv = pointwise(x, torch.cat([e.qkv.weight for e in experts]))
     kernel = torch.cat([e.qkv_dwconv.weight for e in experts])
     qkv = F.conv2d(qkv, kernel, padding=1, groups=len(kernel))
-    w = weights.to(qkv.dtype)[:, :, None, None, None]
     parts = torch.split(qkv, [3 * r for r in inner], 1)
-    mixed = torch.cat([e.attend(part) * w[:, i] for i, (e, part) in enumerate(zip(experts, parts, strict=True))], 1)
-    return pointwise(mixed, torch.cat([e.project_out.weight for e in experts], 1))
+    attended = torch.cat([e.attend(part) for e, part in zip(experts, parts, strict=True)], 1)
+    scale = torch.cat([weights[:, i : i + 1].expand(-1, rank) for i, rank in enumerate(inner)], 1)
+    return projected(attended, torch.cat([e.project_out.weight for e in experts], 1), scale)
 
 
 def dispatch(experts: Sequence[Expert], x: Tensor, weights: Tensor, training: bool = False) -> Tensor:
@@ -213,15 +212,12 @@ def dispatch(experts: Sequence[Expert], x: Tensor, weights: Tensor, training: bo
         if not any(mine):
             idle.append(expert)
             continue
-        w = weights[:, e, None, None, None].to(x.device)
         if all(mine):
-            y = expert(x)
-            y = y * w.to(y.dtype)
+            y = expert(x, weights[:, e, None])
             out = y if out is None else out + y
             continue
         at = torch.tensor([i for i, m in enumerate(mine) if m], device=x.device)
-        y = expert(x.index_select(0, at))
-        y = y * w.index_select(0, at).to(y.dtype)
+        y = expert(x.index_select(0, at), weights[:, e, None].to(x.device).index_select(0, at))
         out = (torch.zeros_like(x, dtype=y.dtype) if out is None else out).index_add(0, at, y)
     assert out is not None, "a router gives every image an expert"
     if training:
