@@ -1,13 +1,17 @@
-"""The site's hooks: tables that pages take from the code, so that they cannot go stale, and a menu of the pages there are.
+"""The site's hooks: tables and pages made from the code, so that they cannot go stale, and a menu of what pages there are.
 
 A page says where a table goes: ``<!-- table: sources -->``. The names are in ``TABLES``.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+import reference
 
 
 def sources() -> str:
@@ -42,9 +46,12 @@ def verbs() -> str:
     """The table of verbs."""
     from rainrag.cli.verbs import sections
 
-    lines = ["| | verb | does |", "|---|---|---|"]
+    lines = ["| | verb | does | explained in |", "|---|---|---|---|"]
     for section, rows in sections():
-        lines += [f"| {section if i == 0 else ''} | `{n.strip()}` | {line} |" for i, (n, line) in enumerate(rows)]
+        for i, (padded, line) in enumerate(rows):
+            name = padded.strip()
+            page = f"[{reference.guide(name).split('.')[0]}]({reference.guide(name)})"
+            lines.append(f"| {section if i == 0 else ''} | [`{name}`](verbs/{name}.md) | {line} | {page} |")
     return "\n".join(lines)
 
 
@@ -67,10 +74,21 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown
 
 
+def on_files(files: Any, config: Any) -> Any:
+    """Add the pages that are made from the code."""
+    from mkdocs.structure.files import File
+
+    for path, text in reference.pages().items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
 def on_config(config: Any) -> Any:
     """The menu: entries without a page go, pages without an entry come last, under "More"."""
     there = {p.relative_to(config["docs_dir"]).as_posix() for p in Path(config["docs_dir"]).rglob("*.md")}
+    there |= set(reference.pages())
     menu = [entry for entry in (kept(e, there) for e in config["nav"]) if entry]
+    menu.append({"Verbs": [page for page in reference.pages() if page.startswith("verbs/")]})
     unnamed = sorted(there - set(named(menu)))
     config["nav"] = menu + ([{"More": unnamed}] if unnamed else [])
     return config

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,26 @@ def test_tables_come_from_the_code(site: Path) -> None:
     assert not [name for name in sources.names() if f"<code>{name}</code>" not in listed]
     named = (site / "cli.html").read_text()
     assert not [verb for verb in verbs.VERBS if f"<code>{verb}</code>" not in named]
+
+
+def options(command: Any) -> Iterator[str]:
+    """Long options of a verb, and of the verbs below it."""
+    for below in getattr(command, "commands", {}).values():
+        yield from options(below)
+    yield from (o for p in command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("--") and o != "--help")
+
+
+@pytest.mark.parametrize("verb", verbs.VERBS)
+def test_every_verb_has_a_page_with_all_its_options_and_an_example(site: Path, verb: str) -> None:
+    page = (site / "verbs" / f"{verb}.html").read_text()
+    shown = re.sub(r"<[^>]+>", "", page[page.index("<article") : page.index("</article")])
+    assert not [o for o in options(verbs.load(verb)) if f"{o} " not in shown.replace("\n", " ")]
+    assert f"rainrag {verb}" in shown.split("Examples")[1]
+    assert f'href="verbs/{verb}.html"' in (site / "index.html").read_text()
+
+
+def test_the_notebook_is_a_page(site: Path) -> None:
+    assert "rain.distill(" in re.sub(r"<[^>]+>", "", (site / "notebook.html").read_text())
 
 
 # ---------------------------------------------------------------- commands

@@ -101,7 +101,7 @@ class Demo:
     def ingest(self, advance: Advance) -> str:
         """The rendered pairs, where there are any."""
         if not (self.out / "raw" / "rendered").is_dir():
-            return "done already"
+            return "not needed, your pairs are judged"
         report = self._ingest(sources.get("rendered"), self.out / "raw" / "rendered", advance)
         return f"{report.pairs} pairs, {len(report.rejects)} left out with a reason"
 

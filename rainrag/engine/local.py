@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Generator, Sequence
@@ -10,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 from typing import Any
 
+from rainrag.engine.spawn import spawning
 from rainrag.stage import Shard, Stage
 
 _stage: Stage | None = None
@@ -69,9 +69,8 @@ class Local:
                 record = stage.run(shard, out)
                 yield shard.name, record, time.perf_counter() - started
             return
-        context = multiprocessing.get_context("spawn")
         workers = min(self.workers, len(shards))
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(stage,)) as pool:
+        with ProcessPoolExecutor(workers, mp_context=spawning(stage), initializer=_start, initargs=(stage,)) as pool:
             queue = iter(shards)
             running: set[Future[tuple[str, dict[str, Any], float]]] = set()
             try:
