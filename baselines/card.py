@@ -46,6 +46,7 @@ class Weights:
         licence: of the weights.
         container: how the state dict is wrapped: "", ``params``, ``state_dict``.
         refused: why these weights must not be loaded into this network, else None.
+        note: what is known of the scenes they were trained on, for people.
     """
 
     tag: str
@@ -54,6 +55,7 @@ class Weights:
     licence: str = "none stated"
     container: str = ""
     refused: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

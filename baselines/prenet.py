@@ -186,6 +186,11 @@ def digest(weights: Tensor) -> str:
     return sha256_bytes(weights.detach().cpu().contiguous().float().numpy().tobytes())[:16]
 
 
+EXCLUDED = (
+    "546 of Rain100H's 1,800 training pairs show backgrounds of its test set; the authors say that they left them out."
+)
+
+
 def _archive(path: str, name: str, size: int, sha256: str) -> Archive:
     return Archive("direct", f"{REPO}/raw/{COMMIT}/logs/{path}", name, sha256, size)
 
@@ -193,7 +198,12 @@ def _archive(path: str, name: str, size: int, sha256: str) -> Archive:
 def _weights(name: str, folder: str, size: int, sha256s: tuple[str, str, str]) -> tuple[Weights, ...]:
     """The three sets of one network; each of its files has the same size."""
     return tuple(
-        Weights(s.lower(), (s.lower(),), _archive(f"{s}/{folder}/net_latest.pth", f"{name}-{s.lower()}.pth", size, h))
+        Weights(
+            s.lower(),
+            (s.lower(),),
+            _archive(f"{s}/{folder}/net_latest.pth", f"{name}-{s.lower()}.pth", size, h),
+            note=EXCLUDED if s == "Rain100H" else "",
+        )
         for s, h in zip(("Rain100L", "Rain100H", "Rain1400"), sha256s, strict=True)
     )
 

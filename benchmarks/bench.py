@@ -207,7 +207,8 @@ def run(
         log.add(row)
         if progress:
             progress(1)
-    made = [_write(entrant, opened, settings, worker, scorer, p, log, peak.read(), root) for p in protocols]
+    busy = _busy()
+    made = [_write(entrant, opened, settings, worker, scorer, p, log, peak.read(), busy, root) for p in protocols]
     log.path.unlink()
     return made
 
@@ -299,6 +300,7 @@ def _write(
     protocol: Protocol,
     log: Log,
     peak: float | None,
+    busy: bool,
     root: Path,
 ) -> Path:
     """The result under one protocol."""
@@ -317,6 +319,7 @@ def _write(
     notes = [*opened.notes, *entrant.notes, *scored.notes]
     notes += [f"{name} is unavailable: {why}" for name, why in unavailable.items()]
     notes += [f"left out: {key} ({why})" for key, why in bad.items()]
+    notes += [results.BUSY] if busy else []
     result = Result(
         model=entrant.name,
         weights=entrant.weights,
@@ -384,6 +387,11 @@ def environment(device: str, precision: str) -> dict[str, str]:
     if device.startswith("cuda"):
         found["gpu"] = torch.cuda.get_device_name(device)
     return found
+
+
+def _busy() -> bool:
+    """Whether more than twice as much wanted to run in the last minute as there are cores: other work, beside ours."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
 
 
 def _processor() -> str:

@@ -138,8 +138,7 @@ def _run(
 
 def _facts(standing: score.Standing) -> list[list[str]]:
     r = standing.result
-    trained = "not known" if r.trained_on is None else ", ".join(r.trained_on) or "nothing"
-    facts = [["Trained on", trained], ["Weights", _weights(r)], ["Inference", r.inference]]
+    facts = [["Trained on", trained(r)], ["Weights", _weights(r)], ["Inference", r.inference]]
     facts += [[f"Signature, {m}", s] for m, s in r.signature.items()]
     facts += [
         ["Published", f"{p.psnr:.2f}: {p.source}{'' if p.sure else ' (not verified)'}"] for p in standing.published
@@ -147,6 +146,21 @@ def _facts(standing: score.Standing) -> list[list[str]]:
     facts += [["Ran on", ", ".join(f"{k} {v}" for k, v in r.environment.items())]]
     facts += [["Note", n] for n in r.notes]
     return facts
+
+
+def trained(r: Result) -> str:
+    """What the weights were trained on, and whether scenes of this set were among it, as far as either is known."""
+    if r.trained_on is None:
+        return "nobody says what"
+    if not r.trained_on:
+        return "nothing"
+    said = f"the training part of {', '.join(r.trained_on)}"
+    if r.clean is None:
+        said += ", which is not at hand: whether it shows scenes of this set was not compared"
+    elif not r.clean["complete"]:
+        said += ": scenes that are known to be in it are marked; others were not compared"
+    note = networks.load().get(r.model, {}).get("weights", {}).get(r.weights)
+    return f"{said}. {note}" if note else said
 
 
 def _weights(r: Result) -> str:

@@ -16,8 +16,10 @@ FILE = PUBLISHED / "networks.json"
 
 
 def snapshot() -> dict[str, dict[str, Any]]:
-    """Title, cost at 256x256 and published figures of every network, read from its card. Needs torch."""
+    """Title, cost at 256x256 and published figures of every network, read from its card; UniRain's presets under
+    ``unirain/PRESET``. Needs torch."""
     import baselines
+    from benchmarks import complexity
 
     found = {}
     for name in baselines.names():
@@ -33,7 +35,14 @@ def snapshot() -> dict[str, dict[str, Any]]:
             "params": card.params,
             "gmacs": None if card.gmacs is None else round(card.gmacs * scale, 3),
             "claims": claims,
+            "weights": {w.tag: w.note for w in card.weights if w.note},
         }
+    for name in complexity.names():
+        ours = complexity.of(name)
+        title = f"UniRain ({name.removeprefix('unirain/')})"
+        found[name] = {
+            "title": title, "venue": "", "params": ours.params, "gmacs": round(ours.macs / 1e9, 3), "claims": [],
+        }  # fmt: skip
     return found
 
 

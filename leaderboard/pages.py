@@ -9,6 +9,8 @@ from benchmarks.score import SMALLER, Standing
 from leaderboard import boards, plot
 from leaderboard.boards import Board
 from leaderboard.papers import Cell, Paper
+from rainrag import results
+from rainrag.records import Result
 
 NAMES = {"psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS", "niqe": "NIQE", "musiq": "MUSIQ", "clip-iqa": "CLIP-IQA"}
 
@@ -61,9 +63,12 @@ READING = """<details class="reading"><summary>How to read the tables</summary><
 <li>The line beside a figure is its 95 % interval over scenes (bootstrap), all on one scale.</li>
 <li><b>Clean</b> is the score on scenes that the weights are not known to have seen in training.
 <span class="badge warn">seen</span> marks weights that have seen some;
-<span class="badge">unknown</span>, where nobody says.</li>
+<span class="badge">not compared</span>, weights whose training set is known and not at hand, so that its scenes were
+not looked at; <span class="badge">unknown</span>, weights of which nobody says what they were trained on.</li>
 <li><b>Published</b> is what a paper or repository says of the same method here, and how far ours is from it.
 Its protocol is in the details; <b class="mark">†</b> is a figure not verified at its source.</li>
+<li><b>s / image</b> is the network's time, comparable on one machine only (it stands in the details); there is none
+where other work ran beside it.</li>
 <li>A method's name opens its details and every image.</li></ul></details>"""
 
 
@@ -80,11 +85,13 @@ def _board(board: Board) -> str:
     t = board.table
     notes = "".join(f"<li>{text(n)}</li>" for n in board.notes)
     listed = f'<ul class="notes dim">{notes}</ul>' if notes else ""
-    head = [("Rank", "asc"), ("Method", "asc"), ("Group", "asc")]
+    head = [("Rank", "asc"), ("Method", "asc")]
     head += [(NAMES.get(m, m.upper()), "asc" if m in SMALLER else "desc") for m in board.metrics]
-    head += [(f"Clean {NAMES.get(t.metric, t.metric)}", "desc"), ("Published", "desc"), ("s / image", "asc")]
+    head += [("Group", "asc"), (f"Clean {NAMES.get(t.metric, t.metric)}", "desc"), ("Published", "desc")]
+    timed = any(results.BUSY not in s.result.notes for s in t.standings)
+    head += [("s / image", "asc")] if timed else []
     span = _span(board)
-    rows = "".join(_row(board, s, span) for s in t.standings)
+    rows = "".join(_row(board, s, span, timed) for s in t.standings)
     return f"""<article class="card board" id="{text(board.name)}"><h3>{text(board.title)}</h3>
 <p class="dim">{board.images} images, protocol <code>{text(t.protocol)}</code></p>{listed}
 <div class="scroll" tabindex="0" role="region" aria-label="{text(board.title)}, {text(t.protocol)}"><table class="sortable">
@@ -108,7 +115,7 @@ def _span(board: Board) -> tuple[float, float] | None:
     return (min(ends), max(ends)) if ends and min(ends) < max(ends) else None
 
 
-def _row(board: Board, s: Standing, span: tuple[float, float] | None) -> str:
+def _row(board: Board, s: Standing, span: tuple[float, float] | None, timed: bool) -> str:
     r, t = s.result, board.table
     rank = "–" if s.rank is None else str(s.rank[0]) if s.rank[0] == s.rank[1] else f"{s.rank[0]}–{s.rank[1]}"
     name = (
@@ -118,11 +125,11 @@ def _row(board: Board, s: Standing, span: tuple[float, float] | None) -> str:
     cells = [
         _cell(rank, None if s.rank is None else s.rank[0] + s.rank[1] / 1000),
         f'<th scope="row" data-value="{text(boards.title(r).lower())}">{name}{_mark(s)}</th>',
-        _cell(f'<span class="group">{text(s.group)}</span>' if s.group else "–", s.group or None),
         *(_metric(s, m, span if m == t.metric else None) for m in board.metrics),
+        _cell(f'<span class="group">{text(s.group)}</span>' if s.group else "–", s.group or None),
         _clean(s, t.metric),
         _published(s),
-        _cell(_number(r.seconds / max(r.n, 1), 2), r.seconds / max(r.n, 1)),
+        *([_seconds(r)] if timed else []),
     ]
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -163,11 +170,24 @@ def _on(value: float, span: tuple[float, float]) -> float:
     return 4 + 92 * (value - span[0]) / (span[1] - span[0])
 
 
+def _seconds(r: Result) -> str:
+    """Of the network, and on what; nothing where other work ran beside it."""
+    if results.BUSY in r.notes:
+        return _cell(f'<span title="{results.BUSY}">–</span>', None)
+    e = r.environment
+    where = e.get("gpu") or ", ".join(
+        x for x in (e.get("processor"), f"{e['threads']} threads" if "threads" in e else "") if x
+    )
+    each = r.seconds / max(r.n, 1)
+    return _cell(f'<span title="{text(where or "on a machine that is not named")}">{_number(each, 2)}</span>', each)
+
+
 def _mark(s: Standing) -> str:
     """Contamination: some scenes were trained on, or nobody knows."""
     r = s.result
     if r.clean is None:
-        return '<span class="badge" title="which scenes the weights have seen is not known">unknown</span>'
+        word = "unknown" if r.trained_on is None else "not compared"
+        return f'<span class="badge" title="{text(boards.trained(r))}">{word}</span>'
     seen = r.n - int(r.clean["n"])
     if seen:
         return f'<span class="badge warn" title="{seen} of {r.n} images are of scenes trained on">seen {seen}</span>'

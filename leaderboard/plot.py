@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from benchmarks import tables
 from leaderboard import boards, networks
 from leaderboard.boards import Board
 from leaderboard.papers import Paper
@@ -34,19 +35,17 @@ class Point:
 
 
 def published(papers: Sequence[Paper]) -> str:
-    """Averages of Table 1 against the cost of the networks."""
+    """Averages of Table 1 against the cost of the networks; UniRain's is the paper's own figure."""
     table = next((p for p in papers if p.name == "table1_rainrag"), None)
     cost = next((p for p in papers if p.name == "table3_complexity"), None)
-    known = {
-        c["title"].lower(): (c["gmacs"], c["params"]) for c in networks.load().values() if c["params"] and c["gmacs"]
-    }
-    if cost:
-        for name, cells in cost.rows:
-            known[name.lower()] = (float(cells["GMACs"].text[0]), float(cells["Parameters, M"].text[0]) * 1e6)
+    model = {r["method"]: r["model"] for r in tables.read("table1_rainrag.csv")}
+    known = {n: (c["gmacs"], c["params"]) for n, c in networks.load().items() if c["params"] and c["gmacs"]}
+    for _, cells in cost.rows if cost else ():
+        known["unirain"] = (float(cells["GMACs"].text[0]), float(cells["Parameters, M"].text[0]) * 1e6)
     points = []
     for name, cells in table.rows if table else ():
-        if name.lower() in known and "Average" in cells:
-            g, p = known[name.lower()]
+        if model[name] in known and "Average" in cells:
+            g, p = known[model[name]]
             points.append(Point(name, g, p / 1e6, float(cells["Average"].text[0]), name == "UniRain"))
     return draw("Average of RainRAG, as published", points)
 
@@ -57,10 +56,12 @@ def measured(board: Board) -> str:
         return ""
     points: dict[str, Point] = {}
     for s in board.table.standings:
-        card, psnr = networks.load().get(s.result.model), s.result.mean.get("psnr")
+        r = s.result
+        card = networks.load().get(f"{r.model}/{r.weights}") or networks.load().get(r.model)
+        psnr = r.mean.get("psnr")
         if card and card["gmacs"] and psnr is not None:
-            name = boards.title(s.result)
-            points.setdefault(name, Point(name, card["gmacs"], card["params"] / 1e6, psnr))
+            name = boards.title(r)
+            points.setdefault(name, Point(name, card["gmacs"], card["params"] / 1e6, psnr, r.model == "unirain"))
     return draw(f"{board.title}, protocol {board.table.protocol}", list(points.values()))
 
 
@@ -78,10 +79,11 @@ def draw(title: str, points: Sequence[Point]) -> str:
         return _x(math.log10(p.gmacs), x0, x1), _y(p.psnr, y0, y1)
 
     parts = [_axes(x0, x1, y0, y1)]
-    taken: list[tuple[float, float, float]] = []
+    taken: list[Box] = []
     for p in sorted(points, key=lambda p: -p.params):
         x, y = at(p)
-        radius = 4 + 2.2 * math.sqrt(p.params)
+        radius = _radius(p)
+        taken.append((x - radius, y - radius, x + radius, y + radius))
         said = f"{p.name}: {p.psnr:.2f} dB, {p.gmacs:.1f} GMACs, {p.params:.2f} M parameters"
         parts.append(
             f'<circle class="dot{" ours" * p.ours}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
@@ -89,7 +91,7 @@ def draw(title: str, points: Sequence[Point]) -> str:
         )
     for p in sorted(points, key=lambda p: -p.psnr):
         x, y = at(p)
-        lx, ly, anchor = _label(x, y, 4 + 2.2 * math.sqrt(p.params), len(p.name) * 7.0, taken)
+        lx, ly, anchor = _label(x, y, _radius(p), len(p.name) * 7.0, taken)
         parts.append(f'<text class="name" x="{lx:.1f}" y="{ly:.1f}" text-anchor="{anchor}">{escape(p.name)}</text>')
     names = ", ".join(f"{p.name} {p.psnr:.2f} dB at {p.gmacs:.1f} GMACs" for p in points)
     return (
@@ -106,17 +108,36 @@ def _y(v: float, low: float, high: float) -> float:
     return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (v - low) / (high - low)
 
 
-def _label(
-    x: float, y: float, radius: float, wide: float, taken: list[tuple[float, float, float]]
-) -> tuple[float, float, str]:
-    """A place for a name beside its circle, on the side with room, moved down while another name is there."""
-    left = x + radius + 4 + wide > WIDTH - 4
-    start = x - radius - 4 - wide if left else x + radius + 4
-    ly = y + 4
-    while any(abs(ly - ty) < 14 and start < tx + tw and tx < start + wide for tx, ty, tw in taken):
-        ly += 4
-    taken.append((start, ly, wide))
-    return (x - radius - 4, ly, "end") if left else (start, ly, "start")
+#: Left, top, right, bottom.
+Box = tuple[float, float, float, float]
+
+
+def _radius(p: Point) -> float:
+    return 4 + 2.2 * math.sqrt(p.params)
+
+
+def _label(x: float, y: float, radius: float, wide: float, taken: list[Box]) -> tuple[float, float, str]:
+    """A place for a name beside its circle: right of it, left, above or below, where nothing else is; else below more."""
+    away = radius + 4
+    around = [
+        (x + away, y + 4, "start"),
+        (x - away, y + 4, "end"),
+        (x, y - away, "middle"),
+        (x, y + away + 10, "middle"),
+    ]
+    further = [(x, y + away + 10 + 12 * n, "middle") for n in range(1, 20)]
+    for lx, ly, anchor in around + further:
+        left = lx - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
+        box = (left, ly - 11, left + wide, ly + 3)
+        inside = box[0] > LEFT and box[2] < WIDTH - 4
+        if inside and not any(_overlap(box, t) for t in taken):
+            break
+    taken.append(box)
+    return lx, ly, anchor
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _axes(x0: float, x1: float, y0: float, y1: float) -> str:

@@ -26,6 +26,8 @@ from rainrag.records import Result
 SCHEMA = 1
 #: Columns of the parquet that are no metric.
 COLUMNS = ("key", "scene", "seen", "seconds")
+#: Note of a run beside which other work ran: its seconds are nowhere shown as a speed.
+BUSY = "timed on a busy machine: its seconds are no measurement"
 _FIELDS = {f.name: str(f.type) for f in fields(Result)}
 _SAFE = re.compile(r"[^a-z0-9.+_]+")
 #: Allowed JSON kinds by a field's annotation.

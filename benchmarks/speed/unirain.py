@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.restormer import Restormer
-from rainrag.unirain.experts import MoEAttention
+from benchmarks.complexity import EXPERTS, routes
 from rainrag.unirain.network import UniRain
 
 #: Restormer of a preset's width; for base it is the published one. Tiny and small have UniRain's blocks a level.
@@ -35,7 +34,6 @@ RESTORMERS: dict[str, dict[str, Any]] = {
     "base": {},
 }
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
-EXPERTS = 3
 
 
 def build(name: str, preset: str) -> nn.Module:
@@ -45,20 +43,10 @@ def build(name: str, preset: str) -> nn.Module:
     return made.eval()
 
 
-def routes(network: nn.Module, expert: int) -> dict[str, Any] | None:
-    """Routes by which every hard mixture runs one given expert; None for a network without."""
-    if not isinstance(network, UniRain):
-        return None
-    even = torch.full((1, EXPERTS), 1 / EXPERTS)
-    one = F.one_hot(torch.tensor([expert]), EXPERTS) / EXPERTS
-    mixtures = {n.removesuffix(".attention"): m for n, m in network.named_modules() if isinstance(m, MoEAttention)}
-    return {name: even if m.router.top_k is None else one for name, m in mixtures.items()}
-
-
 def passes(network: nn.Module, x: Tensor) -> Iterator[Callable[[], Any]]:
     """Forward passes to be averaged: one for each expert, or the only one."""
     for expert in range(EXPERTS):
-        given = routes(network, expert)
+        given = routes(network, expert) if isinstance(network, UniRain) else None
         yield (lambda: network(x)) if given is None else (lambda given=given: network(x, routes=given))  # type: ignore[misc]
         if given is None:
             return
@@ -127,7 +115,7 @@ def peak_here(name: str, preset: str, size: int) -> float:
     with torch.inference_mode():
         x = torch.rand(1, 3, size, size).to(memory_format=torch.channels_last)
         network(x[:, :, :32, :32])  # libraries make their buffers
-        given = routes(network, EXPERTS - 1)
+        given = routes(network, EXPERTS - 1) if isinstance(network, UniRain) else None
         Path("/proc/self/clear_refs").write_text("5")  # the peak so far was that of importing
         before = resident("VmRSS")
         _ = network(x) if given is None else network(x, routes=given)

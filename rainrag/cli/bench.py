@@ -108,7 +108,7 @@ def bench(
         if dry_run:
             _show_plan(steps, missing, as_json)
         else:
-            if not steps and missing:
+            if not steps and missing and not experiment:
                 raise _all_missing(missing)
             _run([s for s in steps if not (only_missing and s.done)])
             _show(steps, missing, tables.get(experiment) if experiment else None, as_json)
@@ -254,6 +254,8 @@ def _table(t: Table) -> None:
 
 
 def _figures(s: Standing, names: Sequence[str], metric: str) -> list[str]:
+    from rainrag import results
+
     r = s.result
     means = ["inf" if r.mean[n] is None else f"{r.mean[n]:.4f}" for n in names]
     span = r.interval.get(metric)
@@ -267,7 +269,7 @@ def _figures(s: Standing, names: Sequence[str], metric: str) -> list[str]:
     shown = [f"{p.psnr:g}/{'-' if p.ssim is None else f'{p.ssim:g}'}{'' if p.sure else '?'}" for p in s.published]
     return [
         *means, "" if span is None else f"{span[0]:.2f} .. {span[1]:.2f}", clean, rank, s.group,
-        ", ".join(dict.fromkeys(shown)), f"{r.seconds / r.n:.2f}",
+        ", ".join(dict.fromkeys(shown)), "busy" if results.BUSY in r.notes else f"{r.seconds / r.n:.2f}",
     ]  # fmt: skip
 
 

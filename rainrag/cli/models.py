@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rainrag.cli import checkout, complete, console
+from rainrag.errors import UsageError
 
 if TYPE_CHECKING:
     from baselines.card import Card, Weights
@@ -26,12 +27,17 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """List the published networks: what they cost, their licence, their weights, what they claim."""
-    checkout.require("baselines")
+    checkout.require("baselines", "benchmarks")
     import baselines
 
     if complexity:
         _complexity(name, as_json)
         return
+    if name == "unirain":
+        raise UsageError(
+            "UniRain is no published network but this project's own",
+            hint="rainrag models unirain --complexity counts it, 'rainrag derain' runs it, docs/unirain.md explains it",
+        )
     if name:
         card = baselines.card_of(name)
         if as_json:
@@ -126,7 +132,8 @@ def _weights(w: Weights) -> str:
     code = f" (code {a.password})" if a.password else ""
     sha256 = f", sha256 {a.sha256}" if a.sha256 else ""
     trained = f", trained on {', '.join(w.trained_on)}" if w.trained_on else ""
-    return f"{w.tag}{trained}, licence {w.licence}; {a.host}: {a.ref}{code}{sha256}"
+    note = f" ({w.note})" if w.note else ""
+    return f"{w.tag}{trained}{note}, licence {w.licence}; {a.host}: {a.ref}{code}{sha256}"
 
 
 # ---------------------------------------------------------------- complexity
@@ -134,16 +141,20 @@ def _complexity(name: str | None, as_json: bool) -> None:
     """Count on shapes alone; a few seconds for all."""
     import baselines
     from baselines import complexity as counting
+    from benchmarks import complexity as own
 
-    chosen = [baselines.card_of(name).name] if name else counting.names()
+    if name and name.startswith("unirain"):
+        chosen = own.names() if name == "unirain" else [name]
+    else:
+        chosen = [baselines.card_of(name).name] if name else [*counting.names(), *own.names()]
     with console.progress("count", len(chosen)) as advance:
         found = []
         for n in chosen:
-            found.append(counting.of(n))
+            found.append(own.of(n) if n.startswith("unirain") else counting.of(n))
             advance(1)
     if as_json:
         documents = [c.to_dict() for c in found]
-        console.emit(documents[0] if name else documents)
+        console.emit(documents[0] if name and len(documents) == 1 else documents)
         return
     columns = ["name", "params", "GMACs", "conv only", "ours", "ours, conv only"]
     rows = [

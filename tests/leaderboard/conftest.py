@@ -29,6 +29,8 @@ def run(
     sha256: str | None = None,
     clean: dict[str, Any] | None = None,
     images_sha256: str = "a" * 64,
+    trained_on: tuple[str, ...] | None = ("rain100l",),
+    notes: tuple[str, ...] = ("a <note> with & signs",),
 ) -> Path:
     """Save a run of the given scores."""
     names = [m for m in ("psnr", "ssim") if m in rows[0]]
@@ -48,9 +50,9 @@ def run(
         environment={"device": "cpu"},
         seconds=1.5,
         peak_memory_mb=None,
-        trained_on=() if weights is None else ("rain100l",),
+        trained_on=() if weights is None else trained_on,
         clean=clean,
-        notes=("a <note> with & signs",),
+        notes=notes,
     )
     return results.save(root, result, rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from leaderboard import boards, networks, papers, plot
 from leaderboard.build import build
+from rainrag import results
 from rainrag.errors import InputError, MissingError
 from tests.leaderboard.conftest import rows, run
 
@@ -54,9 +56,39 @@ def test_contamination_is_marked_with_clean_scores_beside(site: Path) -> None:
     assert "4 images" in text
 
 
-def test_unknown_contamination_is_marked(tmp_path: Path) -> None:
-    run(tmp_path / "r", "mine", rows(1, 25.0, seen=None))
-    assert '<span class="badge" title="which scenes' in build([tmp_path / "r"], tmp_path / "s").read_text()
+def test_what_is_not_known_of_contamination_is_said_as_exactly_as_it_is_known(tmp_path: Path) -> None:
+    known = {"weights": "rain100h", "sha256": "1" * 64}
+    run(tmp_path / "r", "prenet", rows(1, 25.0, seen=None), **known, trained_on=("rain100h",))
+    run(tmp_path / "r", "mine", rows(2, 24.0, seen=None), **known, trained_on=None)
+    text = build([tmp_path / "r"], tmp_path / "s").read_text()
+    assert '<span class="badge" title="nobody says what">unknown</span>' in text
+    (said,) = re.findall(r'<span class="badge" title="([^"]*)">not compared</span>', text)
+    assert said.startswith(
+        "the training part of rain100h, which is not at hand: whether it shows scenes of this set was"
+    )
+    assert "546 of Rain100H" in said  # what its authors say of these weights
+    assert ">seen " not in text
+
+
+def test_seconds_of_a_busy_machine_are_no_speed(tmp_path: Path) -> None:
+    run(tmp_path / "r", "slow", rows(1, 25.0), notes=(results.BUSY,))
+    text = build([tmp_path / "r"], tmp_path / "s").read_text()
+    assert "s / image</button>" not in text
+    run(tmp_path / "r", "calm", rows(2, 24.0))
+    text = build([tmp_path / "r"], tmp_path / "s").read_text()
+    assert "s / image</button>" in text
+    assert f'<span title="{results.BUSY}">–</span>' in text
+    assert '">0.25</span>' in text  # 1.5 s for 6 images
+
+
+def test_unirains_weights_have_a_point_beside_the_published_networks(tmp_path: Path) -> None:
+    run(tmp_path / "r", "prenet", rows(1, 25.0, 12), weights="rain100l", sha256="1" * 64)
+    run(tmp_path / "r", "unirain", rows(2, 26.0, 12), weights="tiny", sha256="2" * 64)
+    (board,) = boards.gather([tmp_path / "r"])
+    svg = plot.measured(board)
+    assert re.search(r'class="dot ours"[^>]*><title>UniRain \(tiny\): [\d.]+ dB, 3\.1 GMACs, 0\.22 M', svg)
+    assert "PReNet (rain100l): " in svg
+    assert "UniRain: 28.93 dB, 126.5 GMACs, 24.40 M" in plot.published(papers.tables())
 
 
 def test_published_figures_stand_beside_ours(illustrated: Path) -> None:
@@ -126,6 +158,21 @@ def test_the_plot_puts_cheap_left_and_good_up() -> None:
     a, b = (dict(zip(("x", "y", "r"), map(float, part.split('"')[3:8:2]), strict=True)) for part in _dots(svg))
     assert (a["x"] > b["x"], a["y"] > b["y"], a["r"] > b["r"]) == (True, True, True)  # larger circles are drawn first
     assert plot.draw("t", [plot.Point("a", 10, 1, 30.0)]) == ""
+
+
+def test_names_in_the_plot_lie_on_nothing_else() -> None:
+    """Circles and names of networks that cost and score nearly the same."""
+    points = [plot.Point(f"network {i}", 100 + 3 * i, 25, 28 + 0.05 * i) for i in range(6)]
+    svg = plot.draw("t", [*points, plot.Point("cheap", 10, 1, 24.0)])
+    names = [(float(x), float(y), a, n) for x, y, a, n in re.findall(
+        r'class="name" x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)">([^<]*)<', svg)]  # fmt: skip
+    boxes = []
+    for x, y, anchor, name in names:
+        left = x - {"start": 0, "middle": 3.5, "end": 7}[anchor] * len(name)
+        boxes.append((left, y - 11, left + 7 * len(name), y + 3))
+    assert len(boxes) == 7
+    assert all(not plot._overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(b[0] > 0 and b[2] < plot.WIDTH for b in boxes)
 
 
 def _dots(svg: str) -> list[str]:
