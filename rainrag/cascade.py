@@ -154,11 +154,10 @@ class _Found:
 
 def _narrow(queries: Sequence[Query], refs: References, sizes: Sizes) -> list[_Found]:
     """The first two stages of a batch."""
-    first = _by_index if refs.search is not None else _exactly
     features = np.stack([q.feature for q in queries])
     features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-8)
     found = []
-    for c1, feature in zip(first(queries, refs, sizes.k1), features, strict=True):
+    for c1, feature in zip(_meaning(queries, refs, sizes.k1), features, strict=True):
         cosines = refs.features[c1] @ feature
         order = np.lexsort((c1, -cosines))[: sizes.k2]
         found.append(_Found(c1, c1[order], cosines[order]))
@@ -182,36 +181,16 @@ def _distance(text: F32, others: F32) -> F32:
 
 
 # ---------------------------------------------------------------- the first stage
-def _exactly(queries: Sequence[Query], refs: References, k: int) -> list[Any]:
-    """C1(q): the k nearest captions (eq. 1), row numbers in order of distance, ties by row (rows are in key order)."""
-    # Unit vectors: ranking by distance is ranking by the product, |a - b|^2 = 2 - 2ab.
-    product = refs.nearness(np.stack([q.text for q in queries]))
-    hidden = images.hamming(images.hash_bits([q.phash for q in queries]), refs.bits) <= images.NEAR_BITS
-    hidden &= refs.hashed[None] & np.array([bool(q.phash) for q in queries])[:, None]
-    rows = []
-    for i, q in enumerate(queries):
-        p = product[i]
-        p[hidden[i]] = -np.inf
-        p[refs.same(q.sha256, q.scene)] = -np.inf
-        if k < len(p):
-            edge = np.partition(p, len(p) - k)[len(p) - k]
-            seen = np.flatnonzero(p >= edge)  # with all ties of the edge
-        else:
-            seen = np.arange(len(p))
-        seen = seen[np.isfinite(p[seen])]
-        rows.append(seen[np.lexsort((seen, -p[seen]))][:k])
-    return rows
+def _meaning(queries: Sequence[Query], refs: References, k: int) -> list[Any]:
+    """C1(q): row numbers of the k nearest captions (eq. 1) in order of distance, ties by row (rows are in key order).
 
-
-def _by_index(queries: Sequence[Query], refs: References, k: int) -> list[Any]:
-    """C1(q) by the store's index. What a query must not see is looked for among its hits alone, and more are asked for
-    where too few are left."""
-    assert refs.search is not None
+    What a query must not see is looked for among the nearest alone; more are asked for where too few are left.
+    """
     found: list[Any] = [None] * len(queries)
     waiting, ask = list(range(len(queries))), k + 16
     while waiting:
         ask = min(ask, len(refs))
-        hits = refs.search(np.stack([queries[i].text for i in waiting]), ask)
+        hits = refs.nearest(np.stack([queries[i].text for i in waiting]), ask)
         for i, row in zip(list(waiting), hits, strict=True):
             left = _visible(queries[i], refs, np.asarray(row, int))
             if len(left) >= k or ask == len(refs):

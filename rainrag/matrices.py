@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import cv2
@@ -67,21 +67,24 @@ class References:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def nearness(self, texts: F32) -> F32:
-        """(Q, N) products of captions, each distinct caption multiplied once.
+    def nearest(self, texts: F32, k: int) -> list[Any]:
+        """For each caption vector the rows of the k nearest captions (eq. 1), nearest first, ties by row.
 
-        Equal captions get equal values: in one product over all rows they would differ in their last bits by their
-        place, and ties would not be broken by key.
+        By the store's index if there is one, else exactly. Each distinct caption is multiplied once, so that equal
+        captions are equally near: in one product over all rows they would differ in their last bits by their place,
+        and ties would not be broken by key.
         """
-        return np.asarray((texts @ self._texts.T)[:, self._text_of])
+        if self.search is not None:
+            return list(self.search(texts, k))
+        # Unit vectors: ranking by distance is ranking by the product, |a - b|^2 = 2 - 2ab.
+        return [_largest(p, k) for p in (texts @ self._texts.T)[:, self._text_of]]
 
-    def near(self, phash: str, rows: Any = None) -> Any:
-        """Which references (or which of some rows) show the picture with this perceptual hash: a mask."""
-        bits, hashed = (self.bits, self.hashed) if rows is None else (self.bits[rows], self.hashed[rows])
+    def near(self, phash: str, rows: Any) -> Any:
+        """Which of some rows show the picture with this perceptual hash: a mask."""
         if not phash:
-            return np.zeros(len(bits), bool)
-        distance = images.hamming(images.hash_bits([phash]), bits)[0]
-        return (distance <= images.NEAR_BITS) & hashed
+            return np.zeros(len(rows), bool)
+        distance = images.hamming(images.hash_bits([phash]), self.bits[rows])[0]
+        return (distance <= images.NEAR_BITS) & self.hashed[rows]
 
     def same(self, sha256: str, scene: str | None) -> list[int]:
         """Rows with these bytes, or of this scene."""
@@ -91,7 +94,7 @@ class References:
         """SSIM (eq. 3) of a structure with those of some references, in [-1, 1]."""
         mine = self.structural.measure(y)
         theirs = ((np.asarray(self.structures[int(i)]), self.stats(int(i))) for i in rows)
-        return np.array([self.structural(y, mine, *other) for other in theirs], np.float32)
+        return np.array(self.structural(y, mine, theirs), np.float32)
 
     def stats(self, i: int) -> Stats:
         """Local statistics of a reference's structure: those made with the store, else from a bounded cache.
@@ -107,6 +110,13 @@ class References:
         made = self.structural.measure(np.asarray(self.structures[i]), spare)
         self._stats[i] = made
         return made
+
+
+def _largest(p: F32, k: int) -> Any:
+    """Rows of the k largest values, largest first, ties by row."""
+    edge = np.partition(p, len(p) - k)[len(p) - k] if k < len(p) else -np.inf
+    seen = np.flatnonzero(p >= edge)  # with all ties of the edge
+    return seen[np.lexsort((seen, -p[seen]))][:k]
 
 
 def _distinct(vectors: F32) -> tuple[F32, Any]:
@@ -142,6 +152,8 @@ class Structural:
 
     def __init__(self) -> None:
         self._arrays = [np.empty((STRUCTURE, STRUCTURE), np.float32) for _ in range(3)]
+        self._inner = [a[_IN] for a in self._arrays]
+        self._sums = [np.empty_like(self._inner[0]) for _ in range(2)]
         self._weights = np.zeros(STRUCTURE, np.float32)
         self._weights[_IN] = 2 * DEVIATION**2 / (STRUCTURE - 2 * EDGE) ** 2
 
@@ -166,22 +178,27 @@ class Structural:
             np.copyto(kept, np.rint(exact, out=exact), casting="unsafe")  # at most 65535: both fill 16 bits
         return made
 
-    def __call__(self, x: U8, of_x: Stats, y: U8, of_y: Stats) -> float:
-        """SSIM in [-1, 1] of two images, each with its statistics."""
-        product, top, low = self._arrays
+    def __call__(self, x: U8, of_x: Stats, others: Iterable[tuple[U8, Stats]]) -> list[float]:
+        """SSIM in [-1, 1] of an image with each of some others, all with their statistics."""
+        inner = of_x[:, _IN]
+        for sums, unit, constant, a in zip(self._sums, (MEAN, DEVIATION), (C1, C2), inner, strict=True):
+            sums.fill(constant * unit**2)
+            cv2.accumulateSquare(a, sums)  # the query's part of both denominators
+        return [self._compare(x, inner[0], y, of_y[:, _IN]) for y, of_y in others]
+
+    def _compare(self, x: U8, mean_x: Any, y: U8, of_y: Any) -> float:
+        product, smooth, _ = self._arrays
+        means, top, low = self._inner
         cv2.multiply(x, y, product, dtype=cv2.CV_32F)
-        _smooth(product, top)
-        top, means, low = top[_IN], product[_IN], low[_IN]
-        (mean_x, deviation_x), (mean_y, deviation_y) = of_x[:, _IN], of_y[:, _IN]
+        _smooth(product, smooth)
         means.fill(C1 * MEAN**2 / 2)
-        cv2.accumulateProduct(mean_x, mean_y, means)  # (2 m_x m_y + C1) in half the squared unit of means
+        cv2.accumulateProduct(mean_x, of_y[0], means)  # (2 m_x m_y + C1) in half the squared unit of means
         cv2.addWeighted(top, 2, means, -2 / MEAN**2, C1 + C2, top)  # 2 cov + C2
-        np.multiply(top, means, out=top)
-        for unit, constant, a, b in ((MEAN, C1, mean_x, mean_y), (DEVIATION, C2, deviation_x, deviation_y)):
-            low.fill(constant * unit**2)
+        cv2.multiply(top, means, top)
+        for sums, a in zip(self._sums, of_y, strict=True):
+            np.copyto(low, sums)
             cv2.accumulateSquare(a, low)
-            cv2.accumulateSquare(b, low)
-            np.divide(top, low, out=top)
+            cv2.divide(top, low, top)
         return max(-1.0, min(1.0, float((top @ self._weights).sum())))  # 16 bits can overshoot
 
 

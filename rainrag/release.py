@@ -19,6 +19,7 @@ from rainrag.files import canonical, fingerprint, lock, read_json, write_json
 from rainrag.ledger import Ledger
 from rainrag.records import Voter
 from rainrag.splits import Choice
+from rainrag.stage import Engine
 from rainrag.store import Store
 from rainrag.voters import VOTERS, panel
 
@@ -231,9 +232,12 @@ def judge(
 ) -> tuple[Outcome, Choice, dict[str, Any]]:
     """Examine, vote, decide and choose; writes nothing but the stages' shards."""
     engine = engine_of(request.engine, workers=request.workers, address=request.address)
-    cheap = all(getattr(v, "cheap", False) for v in voters)
-    # One voter's model is loaded once on this machine; a cluster gives each actor its own.
-    polls = engine if cheap or request.engine != "local" else engine_of("local", workers=1)
+
+    def engine_for(voter: Voter) -> Engine:
+        # A model is loaded once on this machine; a cluster gives each actor its own. A rate is kept by one process.
+        alone = request.engine == "local" or getattr(voter, "paced", False)
+        return engine_of("local", workers=1) if alone and not getattr(voter, "cheap", False) else engine
+
     outcome = distill.run(
         planned,
         store,
@@ -241,7 +245,7 @@ def judge(
         request.settings,
         work,
         engine,
-        vote_engine=polls,
+        engine_for=engine_for,
         cache=workspace.place("cache", "ballots"),
         progress=progress,
     )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rainrag import audit, dataset, images
 from rainrag.encoders import graphic, rain
-from rainrag.encoders.triplet import Triplets
+from rainrag.encoders.triplet import Triplet, Triplets
 from rainrag.errors import DecodeError, InputError
 from rainrag.files import atomic, fingerprint, lock, read_json, sha256_bytes, sha256_file, write_json
 from rainrag.images import U8
@@ -52,7 +52,9 @@ class Measure:
 
     def run(self, shard: Shard, out: Path) -> dict[str, Any]:
         """Measure one shard of photographs."""
-        rows, bad = [], []
+        rows: list[dict[str, Any]] = []
+        bad: list[dict[str, str]] = []
+        sound: list[tuple[Photo, bytes, images.Decoded]] = []
         for photo, data in _bytes_of(shard.rows):
             try:
                 decoded = images.decode(data, photo.path)
@@ -62,14 +64,22 @@ class Measure:
             if min(decoded.size) < SMALLEST:
                 bad.append({"key": photo.key, "reason": "too-small", "detail": f"{decoded.size[0]}x{decoded.size[1]}"})
                 continue
-            rows.append(self.row(photo, data, decoded))
+            sound.append((photo, data, decoded))
+            if len(sound) == self.triplets.batch:
+                rows += self._rows(sound)
+                sound = []
+        rows += self._rows(sound)
         path = f"triplets/{shard.name}.parquet"
         write_rows(out / path, rows)
         return {"files": {path: len(rows)}, "bad": bad}
 
-    def row(self, photo: Photo, data: bytes, decoded: images.Decoded) -> dict[str, Any]:
+    def _rows(self, sound: Sequence[tuple[Photo, bytes, images.Decoded]]) -> list[dict[str, Any]]:
+        """Rows of photographs that pass the models together."""
+        made = self.triplets([d.rgb for _, _, d in sound]) if sound else []
+        return [self._row(*one, t) for one, t in zip(sound, made, strict=True)]
+
+    def _row(self, photo: Photo, data: bytes, decoded: images.Decoded, t: Triplet) -> dict[str, Any]:
         """One photograph's row."""
-        t = self.triplets([decoded.rgb])[0]
         signs = graphic.measure(decoded.rgb)
         rain_seen = t.drops or rain.evidence(t.signals["rain"]) >= 0
         flags = ["one-tint"] * signs.doubtful + ["no-rain-seen"] * (not rain_seen)

@@ -28,7 +28,7 @@ VERSION = 2
 PROTOTYPE = 1024  # longer side up to which a photograph's own bytes are kept; larger ones are shrunk for the voters
 SMALLEST = 96  # pixels a side of a photograph
 STATISTICS_UP_TO = 20_000  # references whose local statistics are kept in a file of 256 KB each
-INDEX_FROM = 2000  # below this many references no index is measured: exact search takes microseconds
+INDEX_FROM = 2000  # below this many references search is exact, whatever was measured: it takes microseconds
 
 #: Why a photograph is not among the references.
 REASONS = {
@@ -300,16 +300,16 @@ class Store:
         write_json(self.path / "store.json", self.manifest)
 
     def _measure_search(self, k: int = 100, sample: int = 128) -> dict[str, Any]:
-        """Exact search against the index: recall and which to use. Small stores are searched exactly, unmeasured."""
+        """Exact search against the index: the recall, and which to use. Small stores are searched exactly, in any case."""
         n = len(self.keys)
-        if n < INDEX_FROM:
-            return {"use": "exact", "references": n, "why": f"fewer than {INDEX_FROM} references"}
+        sample, k = min(sample, n), min(k, n)
+        if not n:
+            return {"use": "exact", "references": 0}
         refs = self.references("exact")
         queries = refs.texts[np.linspace(0, n - 1, sample).astype(int)] + 0.02 * np.random.default_rng(
             0
         ).standard_normal((sample, refs.texts.shape[1])).astype(np.float32)
         queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-        k = min(k, n)
         started = time.perf_counter()
         exact = np.argsort(-(queries @ refs.texts.T), axis=1, kind="stable")[:, :k]
         middle = time.perf_counter()
@@ -319,7 +319,7 @@ class Store:
         exact_ms, index_ms = (middle - started) / sample * 1e3, (ended - middle) / sample * 1e3
         with open(self.path / "timings.log", "a") as f:
             f.write(f"search\t{n} references\texact {exact_ms:.3f} ms\tindex {index_ms:.3f} ms a query\n")
-        use = "index" if index_ms < exact_ms and recall >= 0.99 else "exact"
+        use = "index" if n >= INDEX_FROM and index_ms < exact_ms and recall >= 0.99 else "exact"
         return {"use": use, "references": n, "recall": round(recall, 4), "k": k, "queries": sample}
 
     # ------------------------------------------------ changing

@@ -27,6 +27,7 @@ class PlainTriplets:
     refine: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     seen: list[int] = field(default_factory=list)
+    batch: int = 1
 
     def identity(self) -> dict[str, Any]:
         return {"captioner": {"name": self.name}, "encoder": {"name": self.name}, "refine": []}

@@ -241,9 +241,10 @@ def test_ssim_is_scikit_images(seed: int, kind: str) -> None:
     theirs = structural_similarity(a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255)
     ssim = Structural()
     of_a, of_b = ssim.measure(a), ssim.measure(b)  # its arrays are used again: nothing may mix
-    assert ssim(a, of_a, b, of_b) == pytest.approx(theirs, abs=5e-5)
-    assert ssim(b, of_b, a, of_a) == pytest.approx(theirs, abs=5e-5)
-    assert ssim(a, of_a, a, of_a) == pytest.approx(1, abs=3e-4)  # of one flat level, float32 leaves that much
+    with_b, with_itself, again = ssim(a, of_a, [(b, of_b), (a, of_a), (b, of_b)])
+    assert with_b == again == pytest.approx(theirs, abs=5e-5)
+    assert ssim(b, of_b, [(a, of_a)]) == [pytest.approx(theirs, abs=5e-5)]
+    assert with_itself == pytest.approx(1, abs=3e-4)  # of one flat level, float32 leaves that much
 
 
 def test_references_statistics_are_computed_once_and_stay_right(monkeypatch: pytest.MonkeyPatch) -> None:

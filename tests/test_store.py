@@ -182,7 +182,8 @@ def test_frames_of_a_clip_are_one_scene(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- index or exact, as measured
 def test_the_index_is_measured_in_larger_stores(built: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert built.manifest["search"]["use"] == "exact"
+    assert built.manifest["search"]["use"] == "exact"  # small, whichever is faster
+    assert built.manifest["search"]["recall"] == 1.0
     monkeypatch.setattr(store, "INDEX_FROM", 3)
     built.rebuild()
     measured = built.manifest["search"]
@@ -355,3 +356,36 @@ def test_a_store_remembers_its_encoders(real_store: Path) -> None:
     opened = Store.open(real_store / "store")
     assert opened.triplets().choice() == Triplets().choice()
     assert opened.triplets(batch_size=2).settings == {"batch_size": 2}
+
+
+# ---------------------------------------------------------------- batches
+def test_pictures_pass_the_models_in_batches(built: Store, tmp_path: Path) -> None:
+    """Bad files do not shift rows: every row is that of its picture."""
+    root = photographs(tmp_path / "again" / "rain", 5)
+    (root / "1b.png").write_bytes(b"broken")
+    sizes: list[int] = []
+
+    class Counted(PlainTriplets):
+        def __call__(self, pictures: Any) -> Any:
+            sizes.append(len(pictures))
+            return super().__call__(pictures)
+
+    made = stock.build([root], tmp_path / "batches", Counted(batch=4), Here())  # type: ignore[arg-type]
+    assert sizes == [4, 1]
+    assert pq.read_table(part(made)).to_pylist() == pq.read_table(part(built)).to_pylist()
+    assert [x["key"] for x in made.manifest["left_out"]] == ["rain/1b"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "batch", "gpus"),
+    [
+        ({}, 1, 0),
+        ({"captioner": "blip"}, 16, 0.25),
+        ({"encoder": "clip:ViT-B-32/openai", "settings": {"batch_size": 5}}, 5, 0.25),
+        ({"captioner": "endpoint:m@http://h/v1"}, 16, 0),
+        ({"refine": ("qwen",)}, 16, 0.25),
+    ],
+)
+def test_what_a_worker_takes_at_once(choice: dict[str, Any], batch: int, gpus: float) -> None:
+    made = Triplets(**choice)
+    assert (made.batch, made.gpus) == (batch, gpus)

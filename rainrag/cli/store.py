@@ -250,10 +250,16 @@ def _show(store: Store, as_json: bool, keys: bool = False) -> None:
     console.table("Reference store", ["what", "how many", "meaning"], rows, right=("how many",))
     made = summary["encoders"]
     parts = [made["captioner"]["name"], *(r["name"] for r in made["refine"]), made["encoder"]["name"]]
-    search = (summary["search"] or {}).get("use", "exact")
-    console.say(f"made by {', '.join(parts)}; searched by {'the index' if search == 'index' else 'exact products'}")
+    console.say(f"made by {', '.join(parts)}; searched by {_searched(summary['search'] or {})}")
     for x in store.manifest["left_out"]:
         console.detail(f"left out {x['key']}: {x['reason']} ({x['detail']})")
+
+
+def _searched(search: dict[str, Any]) -> str:
+    how = "the index" if search.get("use") == "index" else "exact products"
+    if "recall" not in search:
+        return how
+    return f"{how}; the index finds {search['recall']:.2%} of the exact {search['k']} ({search['queries']} queries)"
 
 
 def _list(store: Store) -> None:

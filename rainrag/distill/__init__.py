@@ -103,7 +103,7 @@ def run(
     work: Path,
     engine: Engine,
     *,
-    vote_engine: Engine | None = None,
+    engine_for: Callable[[Voter], Engine] | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
@@ -111,7 +111,7 @@ def run(
 
     Args:
         work: folder for the stages' shards.
-        vote_engine: where voters run; None for ``engine``.
+        engine_for: where a voter runs; None for ``engine``.
         cache: folder of ballots by identity, shared between runs.
         progress: called with (stage, pairs done), and with (stage, -n) where a stage of n pairs begins.
 
@@ -143,7 +143,9 @@ def run(
                 parts.append(Shard(shard.name, (f"{shard.name}.parquet", shard.rows[0], left), len(left)))
         asked[voter.name] = sum(len(p.rows[2]) for p in parts)
         Job(poll, work, [[p.name, p.rows[2]] for p in parts]).run(
-            parts, vote_engine or engine, _named(progress, f"vote: {voter.name}", asked[voter.name])
+            parts,
+            engine_for(voter) if engine_for else engine,
+            _named(progress, f"vote: {voter.name}", asked[voter.name]),
         )
         cast = {
             b["key"]: ballot_of(b) for p in parts for b in read_table(work / f"ballots/{poll.name}/{p.name}.parquet")

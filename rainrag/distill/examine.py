@@ -11,15 +11,17 @@ import numpy as np
 
 from rainrag import dataset, gate, images
 from rainrag.cascade import Query, Retrieved, Sizes, retrieve
-from rainrag.encoders.triplet import Triplet, Triplets
+from rainrag.encoders.triplet import Triplets
 from rainrag.errors import DecodeError
 from rainrag.files import fingerprint
+from rainrag.images import U8
 from rainrag.matrices import References
 from rainrag.stage import Shard
 from rainrag.store import Store
 from rainrag.tables import write_table
 
 VERSION = 1
+_Sound = tuple[dict[str, Any], U8, bool | None, bool | None]  # row, pixels, the labels night and drop
 
 
 @dataclass
@@ -35,6 +37,11 @@ class Examine:
     version: int = VERSION
     isolated: bool = True  # always in a worker of one thread: float sums must not depend on --workers
     _refs: References | None = field(default=None, repr=False)
+
+    @property
+    def gpus(self) -> float:
+        """Share of a GPU that a worker takes: that of its encoders."""
+        return self.triplets.gpus
 
     def settings(self) -> dict[str, Any]:
         """What changes the output."""
@@ -65,43 +72,54 @@ class Examine:
         (path, group), *wanted = shard.rows
         cells = read_images(path, group, [w[0] for w in wanted])
         rows: list[dict[str, Any]] = []
-        queries: list[Query] = []
-        waiting: list[int] = []
+        asked: list[tuple[dict[str, Any], Query]] = []
+        sound: list[_Sound] = []
         for key, sha, night, drop in wanted:
             lq, gt = cells[key]
-            row, triplet, phash = self._look(key, sha, lq, gt, night, drop)
+            row, rainy = self._gate(key, sha, lq, gt, night, drop)
             rows.append(row)
-            if triplet is not None:
-                waiting.append(len(rows) - 1)
-                queries.append(Query(key, sha, phash, triplet.text, triplet.feature, triplet.structure))
-        for i, found in zip(waiting, self._retrieve(queries), strict=True):
-            rows[i].update(_found(found))
+            if rainy is not None:
+                sound.append((row, rainy, night, drop))
+            if len(sound) == self.triplets.batch:
+                asked += self._encode(sound)
+                sound = []
+        asked += self._encode(sound)
+        for (row, _), found in zip(asked, self._retrieve([q for _, q in asked]), strict=True):
+            row.update(_found(found))
         name = f"{shard.name}.parquet"
         write_table(out / name, rows, EXAMINED)
         return {"files": {name: len(rows)}, "gated": sum(r["gate"] is not None for r in rows)}
 
-    def _look(
+    def _gate(
         self, key: str, sha: str, lq: bytes, gt: bytes, night: bool | None, drop: bool | None
-    ) -> tuple[dict[str, Any], Triplet | None, str]:
-        """Decode, gate and encode one pair; no triplet where the pair is unsound."""
+    ) -> tuple[dict[str, Any], U8 | None]:
+        """Decode and gate one pair; no pixels where it is unsound."""
         row: dict[str, Any] = {"key": key, "lq_sha256": sha, "gate": None, "detail": "", **_EMPTY}
         try:
             rainy, clean = images.decode(lq, key).rgb, images.decode(gt, key).rgb
         except DecodeError as e:
-            return {**row, "gate": "undecodable", "detail": e.what}, None, ""
+            return {**row, "gate": "undecodable", "detail": e.what}, None
         finding = gate.check(rainy, clean, night, drop)
         if finding.reason:
-            return {**row, "gate": finding.reason, "detail": finding.detail}, None, ""
-        triplet = self.triplets([rainy])[0]
-        # Labels know more of a pair than its pixels do; pixels decide where there is no label.
-        light = "night" if (triplet.night if night is None else night) else "day"
-        kind = "drops" if (triplet.drops if drop is None else drop) else "streaks"
-        row.update(
-            stratum=f"{light}-{kind}",
-            caption=triplet.caption,
-            **{f"signal_{k}": v.tolist() for k, v in triplet.signals.items()},
-        )
-        return row, triplet, images.phash(rainy)
+            return {**row, "gate": finding.reason, "detail": finding.detail}, None
+        return row, rainy
+
+    def _encode(self, sound: Sequence[_Sound]) -> list[tuple[dict[str, Any], Query]]:
+        """Triplets of pairs that pass the models together: noted in their rows, and as queries."""
+        made = self.triplets([rainy for _, rainy, _, _ in sound]) if sound else []
+        asked = []
+        for (row, rainy, night, drop), t in zip(sound, made, strict=True):
+            # Labels know more of a pair than its pixels do; pixels decide where there is no label.
+            light = "night" if (t.night if night is None else night) else "day"
+            kind = "drops" if (t.drops if drop is None else drop) else "streaks"
+            row.update(
+                stratum=f"{light}-{kind}",
+                caption=t.caption,
+                **{f"signal_{k}": v.tolist() for k, v in t.signals.items()},
+            )
+            phash = images.phash(rainy)
+            asked.append((row, Query(row["key"], row["lq_sha256"], phash, t.text, t.feature, t.structure)))
+        return asked
 
     def _retrieve(self, queries: list[Query]) -> list[Retrieved]:
         assert self._refs is not None

@@ -47,9 +47,9 @@ class Poll:
         self.name = f"vote-{self.position}-{plain}"
 
     @property
-    def wants_gpu(self) -> bool:
-        """Voters with a model of their own take a GPU where a cluster has one."""
-        return not getattr(self.voter, "cheap", False)
+    def gpus(self) -> float:
+        """A voter with a model of its own takes a whole GPU where a cluster has some."""
+        return 0.0 if getattr(self.voter, "cheap", False) or getattr(self.voter, "remote", False) else 1.0
 
     def settings(self) -> dict[str, Any]:
         """What changes the output."""

@@ -80,6 +80,19 @@ class Triplets:
             "settings": self.settings,
         }
 
+    @property
+    def batch(self) -> int:
+        """Pictures to pass at once: models of the Hub and servers take several, the embedded ones one after another."""
+        if (self.captioner, self.encoder, self.refine) == ("embedded", "embedded", ()):
+            return 1
+        return int(self.settings.get("batch_size") or encoders.Compute().batch_size)
+
+    @property
+    def gpus(self) -> float:
+        """Share of a GPU that a worker takes on a cluster which has some."""
+        local = self.captioner.startswith("blip") or self.encoder.startswith("clip") or bool(self.refine)
+        return 0.25 if local else 0.0
+
     def setup(self) -> None:
         """Load the models, once."""
         if self._own is None:

@@ -73,9 +73,9 @@ class Ray:
         rows = [{"shard": pickle.dumps(s)} for s in shards]
         actors = min(len(shards), self.workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
         there = int(ray.cluster_resources().get("GPU", 0))
-        gpus = 1 if getattr(stage, "wants_gpu", False) and there else 0
+        gpus = float(getattr(stage, "gpus", 0)) if there else 0.0
         if gpus:
-            actors = min(actors, there)  # one model a GPU; more actors would wait for ever
+            actors = min(actors, int(there / gpus))  # more actors than the GPUs hold would wait for ever
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             Worker,
             fn_constructor_args=(pickle.dumps(stage), str(out.resolve())),

@@ -130,14 +130,26 @@ def _picture(data: bytes, alt: str, side: int) -> str:
 
 # ---------------------------------------------------------------- numbers
 def _pyramid(rows: Sequence[Row], real: int) -> str:
+    """The paper's data pyramid, real at the top; its shape is the tiers' order, the bars are their sizes."""
     kept = sum(r["keep"] for r in rows)
-    most = max(real, kept, len(rows) - kept, 1)
-    table = [
-        ("real", real, html.bar(real / most, "unlabelled photographs in real rain")),
-        ("distilled", kept, html.bar(kept / most, "pairs that passed")),
-        ("rejected", len(rows) - kept, html.bar((len(rows) - kept) / most, "pairs that did not")),
+    tiers = [
+        ("real", real, "photographs of real rain that the pairs were compared with", "var(--hi)"),
+        ("distilled", kept, "pairs that passed", "var(--ok)"),
+        ("rejected", len(rows) - kept, "pairs that did not, each with its reason", "var(--bad)"),
     ]
-    return html.table(["tier", "images", ""], table, numbers=(1,))
+    bands = []
+    for i, (name, count, _, colour) in enumerate(tiers):
+        y, half, wide = 60 * i, 52 * i, 52 * (i + 1) - 6
+        corners = f"{160 - half},{y} {160 + half},{y} {160 + wide},{y + 54} {160 - wide},{y + 54}"
+        bands.append(
+            f'<polygon points="{corners}" fill="{colour}"/>'
+            f'<text x="160" y="{y + 36}" text-anchor="middle" fill="var(--bg)" font-size="15">{count:,}</text>'
+            f'<text x="{168 + wide}" y="{y + 36}" fill="currentColor" font-size="15">{name}</text>'
+        )
+    drawn = f'<svg viewBox="0 0 400 176" width="400" role="img" aria-label="The pyramid">{"".join(bands)}</svg>'
+    most = max(1, *(count for _, count, _, _ in tiers))
+    table = [(name, count, html.bar(count / most, meaning)) for name, count, meaning, _ in tiers]
+    return f'<p style="max-width:100%">{drawn}</p>' + html.table(["tier", "images", ""], table, numbers=(1,))
 
 
 def _rates(rows: Sequence[Row]) -> str:
@@ -146,6 +158,8 @@ def _rates(rows: Sequence[Row]) -> str:
         by.setdefault((r["source"], r["subset"]), []).append(r)
         by.setdefault(("all", r["subset"]), []).append(r)
         by.setdefault(("all", "all"), []).append(r)
+    if len({source for source, _ in by}) == 2:  # of one source, its own rows say it
+        by = {k: part for k, part in by.items() if k[0] != "all" or k[1] == "all"}
     order = sorted(by, key=lambda k: (k[0] == "all", natural(k[0]), k[1] == "all", k[1]))
     table = [[source, subset, *keep_rate(by[source, subset])] for source, subset in order]
     head = ["source", "subset", "pairs", "scenes", "unsound", "kept", "keep rate", "95 % interval"]

@@ -22,9 +22,10 @@ table{border-collapse:collapse;margin:.6rem 0;font-size:.92rem}th,td{padding:.28
 border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .scroll{overflow-x:auto}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:.8rem}.card{background:var(--card);
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(250px,100%),1fr));gap:.8rem}.card{background:var(--card);
 border:1px solid var(--line);border-radius:8px;padding:.5rem;overflow-wrap:anywhere;font-size:.85rem}
-.card img{width:100%;height:auto;display:block;border-radius:4px}.row{display:flex;gap:4px}.row img{flex:1;min-width:0}
+.card img{width:100%;height:auto;display:block;border-radius:4px}
+.row{display:flex;gap:4px;align-items:flex-start}.row img{flex:1;min-width:0}
 .ok{color:var(--ok)}.bad{color:var(--bad)}.bar{height:.8em;background:var(--hi);display:inline-block;border-radius:2px}
 details{margin:.4rem 0}summary{cursor:pointer}a{color:var(--hi)}
 """

@@ -65,6 +65,7 @@ class Endpoint:
     """
 
     layout = "images"
+    remote = True
 
     def __init__(self, model: str, base: str, settings: Server) -> None:
         self.model = model
@@ -73,6 +74,11 @@ class Endpoint:
         self.chunk = 4 * settings.concurrency
         self._client: Client | None = None
         self._answered = False
+
+    @property
+    def paced(self) -> bool:
+        """Whether there is a limit of requests a minute."""
+        return self.settings.rpm is not None
 
     @property
     def revision(self) -> str:

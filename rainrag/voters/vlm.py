@@ -118,6 +118,16 @@ class VlmVoter:
         """Questions to put to ``vote`` at once: as many as the model works on side by side, eight at least."""
         return max(8, self.model.chunk)
 
+    @property
+    def remote(self) -> bool:
+        """Whether the model is elsewhere: then the voter takes no GPU of this machine."""
+        return bool(getattr(self.model, "remote", False))
+
+    @property
+    def paced(self) -> bool:
+        """Whether a rate has to be kept, which is one process's to keep."""
+        return bool(getattr(self.model, "paced", False))
+
     def setup(self) -> None:
         """Load the model."""
         self.model.load()

@@ -278,3 +278,12 @@ def test_the_key_does_not_follow_a_redirect(script: Script, monkeypatch: pytest.
 def test_voting_before_setup_says_so() -> None:
     with pytest.raises(UsageError, match=r"setup\(\)"):
         create("endpoint:judge@http://127.0.0.1:9/v1").vote(tiny.questions((0,)))
+
+
+def test_it_takes_no_gpu_and_says_when_a_rate_has_to_be_kept() -> None:
+    """A rate is of one process: distill does not spread such a voter over a cluster's actors."""
+    from rainrag.distill import Poll
+
+    free, slow = (create("endpoint:judge@http://nowhere/v1", rpm=rpm) for rpm in (None, 60))
+    assert (free.paced, slow.paced) == (False, True)  # type: ignore[attr-defined]
+    assert Poll(free, "store", "examined", None, 0).gpus == 0
