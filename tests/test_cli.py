@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -311,6 +312,23 @@ def test_lists_are_tab_separated_in_a_pipe() -> None:
     lines = CliRunner().invoke(app, ["sources"]).stdout.splitlines()
     assert all(line.count("\t") == lines[0].count("\t") for line in lines)
     assert any(line.startswith("rain100l\t") for line in lines)
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then_with_the_time_left(capsys, monkeypatch) -> None:
+    clock = iter([0.0, *(float(s) for s in range(1, 41)), 40.0])  # began, one a step, ended
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with console.progress("look") as advance:
+        advance(-80)
+        for _ in range(40):
+            advance(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "look: 10 of 80 (10 s, about 70 s to go)"
+    assert lines[1:] == [
+        "look: 20 of 80 (20 s, about 60 s to go)",
+        "look: 30 of 80 (30 s, about 50 s to go)",
+        "look: 40 of 80 (40 s, about 40 s to go)",
+        "look: 40 done in 40.0 s",
+    ]
 
 
 def test_an_ingest_shows_its_pairs_in_one_page(call, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 #: Set by the global options --quiet and --verbose.
 QUIET = False
 VERBOSE = False
+EVERY = 10  # seconds between lines of progress where there is no terminal
 
 
 def out() -> Console:
@@ -103,17 +104,20 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
 
 
 def _plain(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    state = {"done": 0, "total": total, "said": time.monotonic()}
-    started = time.monotonic()
+    done, started = 0, time.monotonic()
+    said = started
 
     def advance(n: int) -> None:
+        nonlocal done, total, said
         if n < 0:
-            state["total"] = -n
+            total = -n
             return
-        state["done"] += n  # type: ignore[operator]
-        if time.monotonic() - float(state["said"] or 0) >= 10:
-            state["said"] = time.monotonic()
-            say(f"{what}: {state['done']} of {state['total'] or '?'} ({time.monotonic() - started:.0f} s)")
+        done += n
+        now = time.monotonic()
+        if now - said >= EVERY:
+            said, took = now, now - started
+            left = f", about {took / done * (total - done):.0f} s to go" if done and total and total > done else ""
+            say(f"{what}: {done} of {total or '?'} ({took:.0f} s{left})")
 
     yield advance
-    say(f"{what}: {state['done']} done in {time.monotonic() - started:.1f} s")
+    say(f"{what}: {done} done in {time.monotonic() - started:.1f} s")

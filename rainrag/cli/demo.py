@@ -130,6 +130,9 @@ def _show(run: Demo) -> None:
     console.table(
         "What was judged", ["pairs with", "pairs", "rejected", "share"], shown, right=("pairs", "rejected", "share")
     )
+    console.table(
+        "Why", ["rejected because", "pairs"], [[reason, n] for reason, n in facts["rejected"].items()], right=("pairs",)
+    )
     rows = [[r["testset"], r["model"], r["n"], f"{r['psnr']:.2f}", f"{r['ssim']:.4f}"] for r in facts["scores"]]
     if rows:
         console.table(

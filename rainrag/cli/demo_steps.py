@@ -183,7 +183,7 @@ class Demo:
         summary = release.make(release.Request(self.data, str(store)), target, progress=progress)
         reporting.write(target / "report.html", target, Store.open(store))
         self._judged(target)
-        self.facts["kept"], self.facts["candidates"] = summary.kept, summary.candidates
+        self.facts |= {"kept": summary.kept, "candidates": summary.candidates, "rejected": dict(summary.rejected)}
         self.facts["pages"].append(str(target / "report.html"))
         return f"{summary.kept} of {summary.candidates} pairs kept"
 
