@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,19 @@ FORM = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the gate measured on a case; measures are None where it needed none."""
+
+    key: str
+    scene: str
+    subset: str
+    fault: str | None
+    night: bool
+    drop: bool
+    measures: gate.Measures | None
+
+
 def write(path: Path, looked: Iterable[Looked]) -> None:
     """Keep what was measured."""
     write_table(path, (_row(x) for x in looked), FORM)
@@ -33,30 +47,52 @@ def read(path: Path) -> list[Looked]:
     return [_looked(r) for r in read_table(path)]
 
 
+def write_seen(path: Path, seen: Iterable[Seen]) -> None:
+    """Keep what the gate measured; what encoders would have said is null."""
+    rows = ({"key": x.key, "scene": x.scene, "subset": x.subset, "fault": x.fault, "night": x.night, "drop": x.drop,
+             **_measured(x.measures)} for x in seen)  # fmt: skip
+    write_table(path, rows, FORM)
+
+
+def read_seen(path: Path) -> list[Seen]:
+    """What the gate measured, of either kind of file."""
+    columns = ["key", "scene", "subset", "fault", "night", "drop", *(f"m_{m}" for m in MEASURES)]
+    return [
+        Seen(r["key"], r["scene"], r["subset"], r["fault"], r["night"], r["drop"], _measures(r))
+        for r in read_table(path, columns)
+    ]
+
+
+def _measured(m: gate.Measures | None) -> dict[str, float]:
+    return {} if m is None else {f"m_{name}": getattr(m, name) for name in MEASURES}
+
+
+def _measures(r: dict[str, Any]) -> gate.Measures | None:
+    if r[f"m_{MEASURES[0]}"] is None:
+        return None
+    return gate.Measures(**{m: float(r[f"m_{m}"]) for m in MEASURES})
+
+
 def _row(x: Looked) -> dict[str, object]:
     t = x.triplet
-    measures = {} if x.measures is None else {f"m_{m}": getattr(x.measures, m) for m in MEASURES}
     return {
         "key": x.key, "scene": x.scene, "subset": x.subset, "fault": x.fault, "night": x.night, "drop": x.drop,
-        "reason": x.reason, **measures, "sha256": x.sha256, "phash": x.phash, "caption": t.caption,
+        "reason": x.reason, **_measured(x.measures), "sha256": x.sha256, "phash": x.phash, "caption": t.caption,
         "text": t.text.tolist(), "feature": t.feature.tolist(), "structure": t.structure.tobytes(),
         "seen_night": t.night, "seen_drops": t.drops, **{f"s_{s}": t.signals[s].tolist() for s in SIGNALS},
     }  # fmt: skip
 
 
-def _looked(r: dict[str, object]) -> Looked:
+def _looked(r: dict[str, Any]) -> Looked:
     f32 = np.float32
     triplet = Triplet(
         str(r["caption"]), np.array(r["text"], f32), np.array(r["feature"], f32),
         np.frombuffer(bytes(r["structure"]), np.uint8).reshape(STRUCTURE, STRUCTURE),  # type: ignore[arg-type]
         {s: np.array(r[f"s_{s}"], f32) for s in SIGNALS}, bool(r["seen_night"]), bool(r["seen_drops"]),
     )  # fmt: skip
-    measures = None
-    if r[f"m_{MEASURES[0]}"] is not None:
-        measures = gate.Measures(**{m: float(r[f"m_{m}"]) for m in MEASURES})  # type: ignore[arg-type]
     return Looked(
         str(r["key"]), str(r["scene"]), str(r["subset"]), r["fault"], bool(r["night"]), bool(r["drop"]),  # type: ignore[arg-type]
-        r["reason"], measures, str(r["sha256"]), str(r["phash"]), triplet,  # type: ignore[arg-type]
+        r["reason"], _measures(r), str(r["sha256"]), str(r["phash"]), triplet,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -2,26 +2,31 @@
 
     python -m benchmarks.distillation.measure HALF --backgrounds DIR --scenes N --seed S --out FILE.parquet
     python -m benchmarks.distillation.measure HALF --public DATASET… --seed S --out FILE.parquet
-
+    python -m benchmarks.distillation.measure HALF --rendered DIR --backgrounds DIR --seed S --out FILE.parquet
     python -m benchmarks.distillation.measure HALF --backgrounds DIR --overlays --scenes N --seed S --out FILE.parquet
 
 HALF is ``tuning`` or ``held-out``; the seeds of the two must differ, so that rain and faults differ too. With
 ``--public`` the pairs are those of ingested datasets, and the same faults are planted in them: training parts for
 tuning, test and validation parts held out. With ``--overlays`` each scene gets uniform white lines and nothing else.
+With ``--rendered`` the pairs are the sound ones of a folder that ``rainrag ingest rendered`` wrote, those whose
+background is a photograph of the half. ``--gate-only`` leaves the encoders out: enough to tune the gate, in a third of the
+time.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from benchmarks.distillation import cache, scenes
-from rainrag import calibrate, dataset, images
+from rainrag import calibrate, dataset, gate, images
 from rainrag.encoders.triplet import Triplets
 from rainrag.images import U8
 from rainrag.records import Subset
@@ -29,12 +34,16 @@ from rainrag.render import backgrounds as scenery
 from rainrag.render.backgrounds import Background
 from rainrag.render.faults import naive_overlay
 from rainrag.render.scene import Rendered
+from rainrag.render.source import MANIFEST
 
+T = TypeVar("T")
 OVERLAY = "naive-overlay"
 WANTED = ["key", "scene", "split", "subset", "streak", "drop", "night", "lq", "gt"]
 
 
-def public(roots: Sequence[Path], half: str, seed: int, most: int) -> Iterator[list[calibrate.Case]]:
+def public(
+    roots: Sequence[Path], half: str, seed: int, most: int, faults: Sequence[str]
+) -> Iterator[list[calibrate.Case]]:
     """Pairs of ingested datasets, at most so many a dataset, each with the faults that fit its type."""
     number = 0
     for root in roots:
@@ -50,7 +59,30 @@ def public(roots: Sequence[Path], half: str, seed: int, most: int) -> Iterator[l
             number += 1
             lq = images.decode(dataset.image_bytes(row["lq"]), row["key"]).rgb
             others = [t for s, t in targets if s != row["scene"]]
-            yield calibrate.planted(row["key"], _pair(row, lq, gt), [seed, 6, number], others)
+            yield calibrate.planted(row["key"], _pair(row, lq, gt), [seed, 6, number], others, faults)
+
+
+def rendered(
+    folder: Path, backgrounds: Path, half: str, seed: int, most: int, faults: Sequence[str]
+) -> Iterator[list[calibrate.Case]]:
+    """Sound pairs of a rendered folder on photographs of the half, each with the faults that fit its type."""
+    photographs = {str(Path(backgrounds.name, n).with_suffix("")) for n in scenes.names(backgrounds, half)}
+    lines = [json.loads(line) for line in (folder / MANIFEST).read_text().splitlines()]
+    lines = [r for r in lines if r["fault"] is None and r["scene"] in photographs]
+    chosen = [lines[i] for i in np.random.default_rng([seed, 10]).permutation(len(lines))[:most]]
+    before: list[U8] = []  # a wrong target is another scene's, of the pair before
+    for row in chosen:
+        name = f"{Path(row['stem']).name}.png"
+        lq, gt = (images.read(folder / row["subset"] / side / name).rgb for side in ("input", "target"))
+        made = calibrate.planted(row["scene"], _pair(row, lq, gt), [seed, 6, row["index"]], before, faults)
+        yield [replace(c, key=f"{row['stem']}/{c.fault or 'sound'}") for c in made]
+        before = [gt]
+
+
+def see(cases: Sequence[calibrate.Case]) -> list[cache.Seen]:
+    """The gate's measures alone."""
+    checked = [(c, gate.check(c.lq, c.gt, c.night, c.drop)) for c in cases]
+    return [cache.Seen(c.key, c.scene, c.subset, c.fault, c.night, c.drop, f.measures) for c, f in checked]
 
 
 def _pair(row: dict[str, Any], lq: U8, gt: U8) -> Rendered:
@@ -74,28 +106,50 @@ def main(argv: list[str] | None = None) -> int:
     """Measure a half."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("half", choices=scenes.HALVES)
-    given = parser.add_mutually_exclusive_group(required=True)
-    given.add_argument("--backgrounds", type=Path)
+    parser.add_argument("--backgrounds", type=Path)
+    given = parser.add_mutually_exclusive_group()
     given.add_argument("--public", type=Path, nargs="+")
-    parser.add_argument("--scenes", type=int, default=120, help="rendered scenes, or pairs a public set at most")
+    given.add_argument("--rendered", type=Path)
+    parser.add_argument("--scenes", type=int, default=120, help="scenes; or pairs at most, of each public set")
+    parser.add_argument("--fault", action="append", default=[], help="only this one; repeatable")
     parser.add_argument("--overlays", action="store_true", help="naive overlays instead of rain and faults")
+    parser.add_argument("--gate-only", action="store_true", help="no encoders: enough to tune the gate")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    if args.public:
-        made = public(args.public, args.half, args.seed, args.scenes)
-    else:
-        dealt = scenes.deal(args.backgrounds, args.half, args.scenes, args.seed)
-        made = overlays(dealt, args.seed) if args.overlays else calibrate.cases(dealt, args.seed)
+    if not args.public and not args.backgrounds:
+        parser.error("--backgrounds DIR, or --public DATASET…")
+    made = _made(args)
+    if args.gate_only:
+        _keep(made, see, lambda found: cache.write_seen(args.out, found))
+        return 0
     triplets = Triplets()
-    looked: list[calibrate.Looked] = []
-    for n, scene in enumerate(made, 1):
-        looked += calibrate.look(scene, triplets)
-        if n % 10 == 0:
-            print(f"{n} scenes, {len(looked)} cases", file=sys.stderr, flush=True)
-            cache.write(args.out, looked)
-    cache.write(args.out, looked)
+    _keep(made, lambda scene: calibrate.look(scene, triplets), lambda found: cache.write(args.out, found))
     return 0
+
+
+def _made(args: argparse.Namespace) -> Iterator[list[calibrate.Case]]:
+    if args.public:
+        return public(args.public, args.half, args.seed, args.scenes, args.fault)
+    if args.rendered:
+        return rendered(args.rendered, args.backgrounds, args.half, args.seed, args.scenes, args.fault)
+    dealt = scenes.deal(args.backgrounds, args.half, args.scenes, args.seed)
+    return overlays(dealt, args.seed) if args.overlays else calibrate.cases(dealt, args.seed, faults=args.fault)
+
+
+def _keep(
+    made: Iterable[list[calibrate.Case]],
+    measured: Callable[[list[calibrate.Case]], list[T]],
+    write: Callable[[list[T]], None],
+) -> None:
+    """Measure scene after scene; what there is is kept every ten scenes."""
+    found: list[T] = []
+    for n, scene in enumerate(made, 1):
+        found += measured(scene)
+        if n % 10 == 0:
+            print(f"{n} scenes, {len(found)} cases", file=sys.stderr, flush=True)
+            write(found)
+    write(found)
 
 
 if __name__ == "__main__":

@@ -40,16 +40,21 @@ def half_of(name: str) -> str:
     return HALVES[hashlib.sha256(Path(name).name.encode()).digest()[0] % 2]
 
 
+def names(folder: Path, half: str) -> list[str]:
+    """Clean photographs of a half, as paths relative to the folder."""
+    found = [n for n in listing(folder) if n.lower().endswith(images.SUFFIXES) and half_of(n) == half]
+    return [n for n in found if not set(Path(n).parts) & set(HAZY)]
+
+
 def photographs(folder: Path, half: str, most: int, seed: int) -> list[Photo]:
     """Usable photographs of a half, at most so many by day and by night, in an order that depends on the seed."""
-    names = [n for n in listing(folder) if n.lower().endswith(images.SUFFIXES) and half_of(n) == half]
-    names = [n for n in names if not set(Path(n).parts) & set(HAZY)]
+    listed = names(folder, half)
     found: list[Photo] = []
     count = {True: 0, False: 0}
-    for i in np.random.default_rng([seed, 7]).permutation(len(names)):
+    for i in np.random.default_rng([seed, 7]).permutation(len(listed)):
         if min(count.values()) >= most:
             break
-        name = names[i]
+        name = listed[i]
         try:
             rgb = images.read(folder / name).rgb
         except DecodeError:

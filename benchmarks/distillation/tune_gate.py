@@ -20,18 +20,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.distillation import cache
+from benchmarks.distillation.cache import Seen
 from rainrag import calibrate, gate
-from rainrag.calibrate import Looked
 
 #: measures that tell residual rain, by kind of rain
 USED = {
-    "streaks": (
-        "edges", "through_fine", "through_coarse", "alike_coarse", "third", "fourth", "layer_skew", "layer_tail",
-        "covered_fine", "covered_coarse",
-    ),
+    "streaks": ("edges", "through_fine", "alike_coarse", "third", "fourth", "layer_skew", "covered_fine"),
     "drops": (
-        "edges", "through_fine", "through_coarse", "alike_coarse", "third", "fourth", "layer_skew", "layer_tail",
-        "covered_fine", "covered_coarse",
+        "edges", "through_coarse", "alike_coarse", "fourth", "layer_skew", "layer_tail", "covered_fine", "covered_coarse",
     ),
 }  # fmt: skip
 RIDGE = 3.0
@@ -66,14 +62,14 @@ def logistic(x: Any, y: Any, ridge: float = RIDGE, steps: int = 30) -> Any:
     return w
 
 
-def standard(rows: Sequence[Looked], names: Sequence[str]) -> tuple[Any, Any, Any]:
+def standard(rows: Sequence[Seen], names: Sequence[str]) -> tuple[Any, Any, Any]:
     """(standardised values, means, deviations), clipped as the gate clips them."""
     raw = np.array([[getattr(r.measures, n) for n in names] for r in rows])
     mean, deviation = raw.mean(0), raw.std(0) + 1e-6
     return np.clip((raw - mean) / deviation, -6, 6), mean, deviation
 
 
-def fit(looked: Sequence[Looked], drops: bool) -> tuple[str, calibrate.Rate | None]:
+def fit(looked: Sequence[Seen], drops: bool) -> tuple[str, calibrate.Rate | None]:
     """The literal for one kind of rain and its AUC by leaving out a fifth of the scenes at a time."""
     names = USED["drops" if drops else "streaks"]
     rows = [r for r in looked if r.drop == drops and r.fault in (None, "residual-rain") and r.measures]
@@ -95,7 +91,7 @@ def fit(looked: Sequence[Looked], drops: bool) -> tuple[str, calibrate.Rate | No
     return literal, calibrate.auc((-held).tolist(), (y == 0).tolist(), [r.scene for r in rows])
 
 
-def costs(looked: Sequence[Looked], limit: str) -> list[tuple[float, float, dict[str, float]]]:
+def costs(looked: Sequence[Seen], limit: str) -> list[tuple[float, float, dict[str, float]]]:
     """(value of the limit, share of sound pairs its rule stops, share of each of its faults)."""
     reason, faults = RULES[limit]
     out = []
@@ -110,7 +106,7 @@ def costs(looked: Sequence[Looked], limit: str) -> list[tuple[float, float, dict
     return out
 
 
-def _fires(r: Looked, reason: str, limits: gate.Limits) -> bool:
+def _fires(r: Seen, reason: str, limits: gate.Limits) -> bool:
     """Whether a rule applies, whatever rules stand before it; the two blur rules count as one."""
     assert r.measures is not None
     wanted = {"blurred-target", "blurred-input"} if reason == "blurred-target" else {reason}
@@ -122,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", type=Path, nargs="+")
     args = parser.parse_args(argv)
-    looked = [x for path in args.cases for x in cache.read(path)]
+    looked = list({(path, x.key): x for path in args.cases for x in cache.read_seen(path)}.values())
     for drops in (False, True):
         literal, area = fit(looked, drops)
         print(literal)
