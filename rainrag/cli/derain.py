@@ -58,9 +58,11 @@ def derain(
     Exit code 0 when all are done, 3 when any could not be (the others are done all the same).
     """
     from rainrag import restore
+    from rainrag.cli import memory
     from rainrag.restore.compare import Comparison
 
     todo = restore.jobs(inputs, out)
+    memory.keep()
     found = restore.find(model, weights, baseline)
     settings = {} if max_pixels is None else {"max_pixels": max_pixels}
     engine = restore.Restorer(

@@ -61,6 +61,7 @@ def train(
     """
     work = _library()
     from rainrag import workspace
+    from rainrag.cli import memory
     from rainrag.errors import UsageError
 
     if device not in DEVICES:
@@ -71,6 +72,7 @@ def train(
     if dry_run:
         _show_plan(work.plan(request), as_json)
         return
+    memory.keep()
     with console.progress("decode") as decoding:
         work.prepare(roots, chosen, workers, decoding)
     with console.progress("train", chosen.steps) as advance:
