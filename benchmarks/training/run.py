@@ -124,7 +124,9 @@ def build(model: str, options: dict[str, Any]) -> tuple[nn.Module, Contract]:
 
     if not baselines.get(model).trainable:
         raise UsageError(f"'{model}' has nothing to train", hint="rainrag models lists the networks")
-    return baselines.create(model, **options), Contract.of(baselines.card_of(model))
+    # The recipes name a size of UniRain's; a baseline has its published one, unless its own options say otherwise.
+    own = {k: v for k, v in options.items() if k != "preset"}
+    return baselines.create(model, **own), Contract.of(baselines.card_of(model))
 
 
 def check_sizes(recipe: Recipe, contract: Contract) -> None:

@@ -235,7 +235,7 @@ def test_any_baseline_trains_and_its_weights_load_again(pairs: Path, tmp_path: P
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(
         "steps: 2\nround: 1\nbatch: 4\npatch: 16\nprobe_pairs: 1\nprobe_share: 0.3\nprecision: bf16\n"
-        "channels_last: true\nworkers: 1\n"
+        "channels_last: true\nworkers: 1\nnetwork: {preset: small}\n"  # of UniRain, as the shipped recipes have it
     )
     words = ["train", "--data", str(pairs), "--model", "prn", "--recipe", str(recipe), "--out", str(tmp_path / "run"),
              "--device", "cpu", "--json"]  # fmt: skip
