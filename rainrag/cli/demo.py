@@ -22,8 +22,9 @@ def register(app: typer.Typer) -> None:
 def demo(
     data: Annotated[
         Path | None,
-        typer.Option(help="Your own images: pairs in a known layout (input/ and target/), or rainy photographs alone."),
+        typer.Option(help="Your own images: pairs in folders such as input/ and target/, or rainy photographs alone."),
     ] = None,
+    photos: Annotated[Path | None, typer.Option(help="Your photographs of real rain, to judge pairs by.")] = None,
     subset: Annotated[
         str | None,
         typer.Option(
@@ -51,7 +52,7 @@ def demo(
 
     started = time.monotonic()
     place = Path("rainrag-demo" if data is None else f"rainrag-demo-{data.resolve().name}")
-    run = Demo(out or place, data, scenes, seed, subset)
+    run = Demo(out or place, data, photos, scenes, seed, subset)
     with Display([s.title for s in run.steps]) as display:
         for step in run.steps:
             display.begin(step.title)

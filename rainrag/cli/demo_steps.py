@@ -16,6 +16,7 @@ from rainrag.errors import InputError, MissingError, UsageError
 from rainrag.files import listing, write_bytes
 from rainrag.ingest import Report, ingest, renamed
 from rainrag.records import Source, Subset
+from rainrag.sources.folder import PHOTOGRAPHS
 
 Advance = Callable[[int], None]
 
@@ -38,27 +39,31 @@ class Demo:
 
     Args:
         out: workspace of the run.
-        own: the user's images, or None.
-        scenes: scenes to render for judging; as many again are rendered as references where photographs are short. Of
-            the user's pairs, at most so many are taken.
+        own: the user's pairs, or photographs; None for sample data.
+        photos: the user's photographs of real rain, for the store.
+        scenes: scenes to render for judging; as many again, and at least ``FEWEST``, are rendered as references where
+            photographs are short. Of the user's pairs, at most so many are taken.
         seed: of the rendered rain.
         subset: type of the user's pairs; None takes them as streaks, and day or night as the pixels say.
     """
 
-    def __init__(self, out: Path, own: Path | None, scenes: int, seed: int, subset: str | None = None) -> None:
-        if own is not None and not own.is_dir():
-            raise MissingError("no such folder", where=own, hint="--data FOLDER of images, or none for sample data")
-        if own is not None and not _images(own):
-            raise InputError("no image in it", where=own, hint=f"files that end in {', '.join(images.SUFFIXES)}")
+    def __init__(
+        self, out: Path, own: Path | None, photos: Path | None, scenes: int, seed: int, subset: str | None = None
+    ) -> None:
+        for folder in filter(None, (own, photos)):
+            if not folder.is_dir():
+                raise MissingError("no such folder", where=folder, hint="a folder of images, or none for sample data")
+            if not _images(folder):
+                raise InputError("no image in it", where=folder, hint=f"files that end in {', '.join(images.SUFFIXES)}")
         if subset is not None and (own is None or subset not in dataset.SUBSETS):
             raise UsageError(
                 f"no subset '{subset}' of --data", hint=f"one of {', '.join(dataset.SUBSETS)}, for pairs of your own"
             )
-        self.out, self.own, self.scenes, self.seed, self.subset = out, own, scenes, seed, subset
+        self.out, self.own, self.photos, self.scenes, self.seed, self.subset = out, own, photos, scenes, seed, subset
         os.environ["RAINRAG_HOME"] = str(out)
         self.data: list[Path] = []
         self.facts: dict[str, Any] = {"out": str(out), "judged": {}, "scores": [], "notes": [], "pages": [], "next": []}
-        ours = [Step("ingest your images", self.ingest_own)] if own is not None else []
+        ours = [Step("ingest your images", self.ingest_own)] if own or photos else []
         self.steps = [
             *ours,
             Step("render rain with planted faults", self.render),
@@ -73,26 +78,31 @@ class Demo:
 
     # ------------------------------------------------ data
     def ingest_own(self, advance: Advance) -> str:
-        """The user's images: pairs, photographs, or both. Nothing is trained here, so known test scenes may stay."""
-        assert self.own is not None
-        flags: dict[str, Any] = {"streak": True, "drop": False, "accumulation": False}
-        source = renamed(sources.get("folder"), "own", **(Subset[self.subset].flags if self.subset else flags))
-        report = self._ingest(source, self.own, advance, limit=max(self.scenes, FEWEST), keep_ledger_scenes=True)
+        """The user's images. Nothing is trained here, so known test scenes may stay."""
+        left_out, folder = 0, sources.get("folder")
+        if self.own is not None:
+            flags: dict[str, Any] = {"streak": True, "drop": False, "accumulation": False}
+            source = renamed(folder, "own", **(Subset[self.subset].flags if self.subset else flags))
+            report = self._ingest(source, self.own, advance, limit=max(self.scenes, FEWEST), keep_ledger_scenes=True)
+            left_out += len(report.rejects)
+        if self.photos is not None:
+            report = self._ingest(renamed(folder, "photos"), self.photos, advance, layout=PHOTOGRAPHS)
+            left_out += len(report.rejects)
         if self._pairs() and not self.subset:
             self.facts["notes"].append("your pairs were taken as streaks; of drops on the lens: --subset DRD (or NRD)")
-        return f"{self._pairs()} pairs, {self._photographs()} photographs, {len(report.rejects)} left out with a reason"
+        return f"{self._pairs()} pairs, {self._photographs()} photographs, {left_out} left out with a reason"
 
     def render(self, advance: Advance) -> str:
         """Pairs with faults, unless there are the user's; sound ones whose rainy sides stand in for photographs."""
         from rainrag.render import generate
 
-        wanted = [] if self._pairs() else [("rendered", "pairs to judge", self.seed, True)]
+        wanted = [] if self._pairs() else [("rendered", "pairs to judge", self.scenes, self.seed, True)]
         if self._photographs() < FEWEST:
-            wanted.append(("references", "stand-ins for photographs", self.seed + 1, False))
+            wanted.append(("references", "stand-ins for photographs", max(self.scenes, FEWEST), self.seed + 1, False))
         said = []
-        for name, what, seed, faults in wanted:
+        for name, what, scenes, seed, faults in wanted:
             report = generate.write(
-                self.out / "raw" / name, self.scenes, None, seed,
+                self.out / "raw" / name, scenes, None, seed,
                 faults=faults, size=SIZE, workers=None, progress=advance,
             )  # fmt: skip
             said.append(f"{report.pairs} {what}")
@@ -142,14 +152,15 @@ class Demo:
         from rainrag.stock import build
 
         found = self._photographs()
-        folders = self.data[:1] if found else []  # the user's
+        folders = [d for d in self.data if any(r["gt_sha256"] is None for r in dataset.read_rows(d, ["gt_sha256"]))]
         if found < FEWEST:
             folders.append(self._stand_ins())
             self.facts["notes"].append(
                 f"the store holds {found} photographs of yours and rendered stand-ins: the votes show the mechanism; "
-                f"give {FEWEST} or more photographs of real rain for judgements that mean something"
+                f"give {FEWEST} or more photographs of real rain (--photos) for judgements that mean something"
             )
-        advance(-found - len(_images(folders[-1])))
+            found += len(_images(folders[-1]))
+        advance(-found)
         store = build(folders, self.out / "store", Triplets(), create("local"), progress=advance)
         return f"{len(store.keys)} references"
 
