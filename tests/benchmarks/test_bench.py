@@ -354,6 +354,23 @@ def test_everything_that_is_missing_is_listed(tmp_path: Path) -> None:
     assert e.value.exit_code == 4
 
 
+def test_a_table_of_the_paper_shows_what_was_published_where_nothing_is_at_hand() -> None:
+    done = cli.invoke(app, ["bench", "table6"])
+    assert done.exit_code == 4
+    said = " ".join(done.output.split())
+    assert "28.93" in said  # UniRain's row
+    assert "'rainrag-drs' is not at hand" in said
+
+
+@pytest.mark.parametrize("load", [0.5, 1e6])
+def test_seconds_beside_other_work_are_called_no_measurement(
+    load: float, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.os, "getloadavg", lambda: (load, load, load))
+    got = results.load(bench.run(dimmer(), opened(pairs), Settings(("y",)), tmp_path)[0])
+    assert (results.BUSY in got.notes) is (load > 1000)
+
+
 def test_what_is_there_is_run_and_the_rest_is_named(pairs: Path) -> None:
     done = invoke("--model", "input,prenet", "--testset", f"rain100l={pairs}", "--protocol", "y", "--json")
     assert done.exit_code == 4
