@@ -21,7 +21,7 @@ GUIDES = {
     "verify": "distill.md#what-comes-out",
     "report": "distill.md#what-comes-out",
     "push": "data-licences.md",
-    "calibrate": "voters.md",
+    "calibrate": "measured.md#on-your-own-store",
     "models": "baselines.md",
     "weights": "baselines.md#weights",
 }
