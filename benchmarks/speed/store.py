@@ -4,7 +4,7 @@
 
 Vectors are clustered as captions are: few meanings, many wordings. Both answer the same queries in one run, on one
 thread; recall is the share of the exact K1 that the index finds. The store measures the same when its index is built and
-takes what is faster with a recall of 0.99 (``Store.rebuild``); below ``INDEX_FROM`` references it does not ask.
+takes what is faster with a recall of 0.99 (``Store.rebuild``); below ``INDEX_FROM`` references it is exact in any case.
 """
 
 from __future__ import annotations
