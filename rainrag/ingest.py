@@ -391,7 +391,7 @@ def finish(source: Source, out: Path, report: Report) -> None:
     if report.night_judged:
         body += [
             f"Day or night was judged from mean luma (below {images.NIGHT_LUMA:g} of 255) for "
-            f"{report.night_judged} pairs. On photographs of known lighting that rule is right for about 93 of 100; "
+            f"{report.night_judged} pairs. On photographs of known lighting that rule was right for {images.NIGHT_RIGHT}; "
             "lifted blacks and dusk mislead it (docs/audit.md).",
             "",
         ]

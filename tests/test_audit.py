@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from rainrag import audit, images, ledger, workspace
 from rainrag.cli import app
 from rainrag.engine import create
+from rainrag.records import Subset
+from rainrag.render import render
 from tests.conftest import picture, rainy
 
 run = CliRunner()
@@ -80,6 +82,35 @@ def test_the_ledger_knows_test_scenes_without_pixels(tmp_path: Path) -> None:
     rows = ledger.read(workspace.place("ledger.jsonl"))
     assert [r["key"] for r in rows] == ["bench/a"]
     assert all(len(r["phash"]) == 64 for r in rows)
+
+
+def test_unsound_pairs_have_their_reasons(tmp_path: Path) -> None:
+    """Sizes, identical and swapped sides, shifted and foreign targets, in a plain folder of pairs."""
+    root = tmp_path / "set"
+    for i, name in enumerate(("good", "size", "identical", "swapped", "shifted", "foreign", "cut")):
+        clean = big(i)
+        lq, gt = rainy(clean, i), clean
+        if name == "size":
+            gt = clean[:-7]
+        elif name == "identical":
+            lq = clean
+        elif name == "swapped":
+            rain = render(clean, Subset.DRS, np.random.default_rng(i), 0.4)
+            lq, gt = rain.gt, rain.lq
+        elif name == "shifted":
+            gt = np.roll(clean, (5, 6), (0, 1))
+        elif name == "foreign":
+            gt = big(90)
+        put(root / "input" / f"{name}.png", lq)
+        put(root / "target" / f"{name}.png", gt)
+    whole = (root / "input" / "cut.png").read_bytes()
+    (root / "input" / "cut.png").write_bytes(whole[:-2000])
+    report = call(root)
+    assert {x["key"].split("/")[-1]: x["reason"] for x in report["pairs"]} == {
+        "size": "size-mismatch", "identical": "identical", "swapped": "swapped", "shifted": "misaligned",
+        "foreign": "wrong-target",
+    }  # fmt: skip
+    assert [(x["key"], x["reason"]) for x in report["undecodable"]] == [("set/cut", "truncated")]
 
 
 def test_many_to_one_and_same_rainy_file_twice(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:

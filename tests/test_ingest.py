@@ -190,6 +190,56 @@ def test_killed_anywhere_and_run_again_gives_the_same_bytes(
     assert not list((tmp_path / "killed").rglob("*.tmp"))
 
 
+ORPHANS = """
+import os, signal, sys, time
+from pathlib import Path
+from rainrag import ingest, sources
+from rainrag.engine import create
+plan = ingest.shards_by_size
+ingest.shards_by_size = lambda *a, **k: plan(*a, **{**k, "most_rows": 1})
+def stop(shard, rows):
+    import multiprocessing
+    print(*(p.pid for p in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+source = ingest.renamed(sources.get("folder"), "mine", streak=True, drop=False)
+ingest.ingest(source, Path(sys.argv[1]), Path(sys.argv[2]), create("local", workers=2), progress=stop)
+"""
+
+
+def test_workers_end_with_a_killed_parent_and_a_second_run_finishes(
+    tmp_path: Path, write_pairs: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_pairs(tmp_path / "in", 6)
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHANS, str(root), str(tmp_path / "killed")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    workers = [int(pid) for pid in done.stdout.split()]
+    assert len(workers) == 2
+    for _ in range(600):
+        if not any(_alive(pid) for pid in workers):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("workers outlive their parent")
+    plan = ingest.shards_by_size
+    monkeypatch.setattr(ingest, "shards_by_size", lambda *a, **k: plan(*a, **{**k, "most_rows": 1}))
+    own(root, tmp_path / "killed")
+    own(root, tmp_path / "whole")
+    assert tree_hashes(tmp_path / "whole") == tree_hashes(tmp_path / "killed")
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_finished_shards_are_not_done_again(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:
     root = write_pairs(tmp_path / "in", 3)
     own(root, tmp_path / "out")
@@ -294,6 +344,40 @@ def test_without_a_name_the_missing_sets_are_listed() -> None:
     done = run.invoke(app, ["ingest"])
     assert done.exit_code != 0
     assert "rainrag download" in str(done.exception)
+
+
+def test_options_without_a_name_are_not_passed_over(tmp_path: Path) -> None:
+    done = run.invoke(app, ["ingest", "--root", str(tmp_path), "--limit", "3"])
+    assert done.exit_code != 0
+    assert "--root, --limit without the name of a source" in str(done.exception)
+
+
+def test_rendered_says_what_was_no_use_and_overwrite_renders_anew(tmp_path: Path) -> None:
+    photos, raw = tmp_path / "photos", tmp_path / "raw"
+    photos.mkdir()
+    (photos / "good.png").write_bytes(
+        images.encode_png(np.clip(picture(1, 360, 540) // 2 + 100, 0, 255).astype(np.uint8))
+    )
+    (photos / "bad.png").write_bytes(b"")
+
+    def call(seed: int, *more: str) -> object:
+        return run.invoke(
+            app,
+            ["ingest", "rendered", "--root", str(raw), "--out", str(tmp_path / "out"), "--scenes", "2", "--workers", "1",
+             "--backgrounds", str(photos), "--seed", str(seed), *more],
+        )  # fmt: skip
+
+    first = call(0)
+    assert first.exit_code == 0, first.output
+    assert "bad.png: empty" in first.output
+    assert "2 scenes asked for, 1 photographs could be used" in first.output
+    before = next(dataset.read_rows(tmp_path / "out"))["lq_sha256"]
+    (raw / "note.txt").write_text("mine")
+    assert isinstance(call(1).exception, IntegrityError)
+    again = call(1, "--overwrite")
+    assert again.exit_code == 0, again.output
+    assert next(dataset.read_rows(tmp_path / "out"))["lq_sha256"] != before
+    assert (raw / "note.txt").read_text() == "mine"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")

@@ -62,6 +62,17 @@ def ingest(
     from rainrag.dataset import SPLITS
 
     if name is None:
+        alone = {
+            "--root": root, "--out": out, "--split": split, "--limit": limit, "--per-scene": per_scene, "--link": link,
+            "--overwrite": overwrite, "--lq-glob": lq_glob, "--gt-glob": gt_glob, "--name": called, "--subset": subset,
+            "--licence": licence, "--scenes": scenes, "--backgrounds": backgrounds, "--faults": faults,
+            "--keep-ledger-scenes": keep_ledger_scenes, "--html": html,
+        }  # fmt: skip
+        if given := [option for option, value in alone.items() if value]:
+            raise UsageError(
+                f"{', '.join(given)} without the name of a source",
+                hint="rainrag ingest NAME …; your own pairs: rainrag ingest folder --root DIR; all names: rainrag sources",
+            )
         ingesting.everything(workers, dry_run, as_json)
         return
     source = sources.get(name)
@@ -71,6 +82,8 @@ def ingest(
             f"{', '.join('--' + k.replace('_', '-') for k, v in own.items() if v)} only fit the source 'folder'",
             hint="rainrag ingest folder --root DIR …",
         )
+    if name == "rendered" and scenes is None and (backgrounds or faults):
+        raise UsageError("--backgrounds and --faults need --scenes", hint="rainrag ingest rendered --scenes 40 …")
     if name != "rendered" and (scenes or backgrounds or faults):
         raise UsageError("--scenes, --backgrounds and --faults only fit the source 'rendered'")
     unknown = [s for s in split or () if s not in SPLITS]
@@ -79,13 +92,11 @@ def ingest(
     target = out or workspace.place("datasets", called or name)
     where = root or workspace.place("raw", name)
     if name == "rendered":
-        ingesting.render(where, scenes, backgrounds, seed, faults, workers, dry_run)
+        ingesting.render(where, scenes, backgrounds, seed, faults, workers, dry_run, overwrite)
     if not where.is_dir():
-        raise MissingError(
-            f"'{name}' is not at hand",
-            where=where,
-            hint=f"rainrag download {name}, or --root FOLDER of the unpacked set",
-        )
+        own_way = "--root FOLDER of your pairs or photographs"
+        hint = own_way if name == "folder" else f"rainrag download {name}, or --root FOLDER of the unpacked set"
+        raise MissingError(f"'{name}' is not at hand", where=where, hint=hint)
     layout = None
     if name == "folder":
         source, layout = ingesting.own_folder(source, called, subset, licence, lq_glob, gt_glob)

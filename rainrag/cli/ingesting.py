@@ -136,8 +136,9 @@ def render(
     faults: bool,
     workers: int | None,
     dry_run: bool,
+    overwrite: bool,
 ) -> None:
-    """Write rendered rain below ``root``, which is then ingested like any set.
+    """Write rendered rain below ``root``, which is then ingested like any set; say which photographs were no use.
 
     Raises:
         UsageError: when no number of scenes is given and nothing was rendered before.
@@ -151,5 +152,15 @@ def render(
         raise typer.Exit
     from rainrag.render import generate
 
+    if overwrite:
+        generate.clear(root)
     with console.progress("render", scenes) as advance:
-        generate.write(root, scenes, backgrounds, seed, faults=faults, workers=workers, progress=advance)
+        report = generate.write(root, scenes, backgrounds, seed, faults=faults, workers=workers, progress=advance)
+    for note in report.notes:
+        console.say(note)
+    for r in report.rejects[:20]:
+        console.say(f"[yellow]left out[/] {r.key}: {r.reason} ({r.detail})")
+    if len(report.rejects) > 20:
+        console.say(f"… and {len(report.rejects) - 20} more photographs")
+    for fault, n in report.faults.items():
+        console.say(f"planted: {n} {fault}")

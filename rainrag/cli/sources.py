@@ -47,7 +47,7 @@ def _card(s: object) -> None:
     lines = [
         ("title", s.title), ("paper", s.paper), ("home", s.homepage), ("licence", s.licence),
         ("subsets", ", ".join(s.subsets) or "none (weather or unlabelled)"),
-        ("pairs", ", ".join(f"{k} {n if n is not None else 'unknown'}" for k, n in s.counts.items())),
+        ("pairs", ", ".join(f"{k} {n if n is not None else 'unknown'}" for k, n in s.counts.items()) or "unknown"),
         ("kind", ("real" if s.real else "synthetic") + f", role {s.role}"),
         ("contains", ", ".join(s.contains)), ("superseded by", s.superseded_by or ""),
     ]  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
 import os
+import threading
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,9 +19,18 @@ _stage: Stage | None = None
 
 def _start(stage: Stage) -> None:
     global _stage
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     one_thread()
     stage.setup()
     _stage = stage
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would finish its shard, then wait for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a worker
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def one_thread() -> None:

@@ -7,6 +7,7 @@ their own, so the number of workers changes nothing.
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -244,6 +245,13 @@ def write(
     lines = [line for record in records.values() for line in record["lines"]]
     write_text(out / MANIFEST, "".join(canonical(line) + "\n" for line in lines))
     return _report(lines, rejects, scenes, len(dealt))
+
+
+def clear(out: Path) -> None:
+    """Remove what earlier runs rendered into a folder, and nothing else."""
+    for name in (".rainrag/render", *(f"{t.value}/{side}" for t in Subset for side in ("input", "target"))):
+        shutil.rmtree(out / name, ignore_errors=True)
+    (out / MANIFEST).unlink(missing_ok=True)
 
 
 def _identity(sample: Sample) -> dict[str, Any]:
