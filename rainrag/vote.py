@@ -73,8 +73,14 @@ def identity(question: Question, voter: Voter) -> str:
     return fingerprint(parts) + fingerprint(parts[::-1])
 
 
+DIGITS = 4  # of an identity that name its file
+
+
 class Cache:
-    """Ballots on disk by identity, in 256 append-only files; a torn last line of a killed process is passed over.
+    """Ballots on disk by identity, in append-only files; a torn last line of a killed process is passed over.
+
+    The files are 65,536 by the identity's first digits, so that a shard of some hundred questions reads little even where
+    millions of ballots are kept.
 
     Args:
         root: folder; None keeps nothing.
@@ -87,7 +93,7 @@ class Cache:
     def _load(self, prefix: str) -> dict[str, Ballot]:
         if prefix not in self._seen:
             found: dict[str, Ballot] = {}
-            path = self.root / f"{prefix}.jsonl" if self.root else None
+            path = self._path(self.root, prefix) if self.root else None
             if path and path.exists():
                 for line in path.read_bytes().split(b"\n"):
                     try:
@@ -101,23 +107,28 @@ class Cache:
 
     def get(self, name: str) -> Ballot | None:
         """A ballot by identity."""
-        return self._load(name[:2]).get(name)
+        return self._load(name[:DIGITS]).get(name)
+
+    @staticmethod
+    def _path(root: Path, prefix: str) -> Path:
+        return root / prefix[:2] / f"{prefix[2:]}.jsonl"
 
     def put(self, named: Mapping[str, Ballot]) -> None:
         """Keep ballots; they are on disk when this returns."""
         if self.root is None:
             return
-        self.root.mkdir(parents=True, exist_ok=True)
         by_prefix: dict[str, list[bytes]] = {}
         for name, ballot in named.items():
             line = json.dumps({"id": name, "ballot": asdict(ballot)}, sort_keys=True).encode()
-            by_prefix.setdefault(name[:2], []).append(line)
-            self._load(name[:2])[name] = ballot
+            by_prefix.setdefault(name[:DIGITS], []).append(line)
+            self._load(name[:DIGITS])[name] = ballot
         with contextlib.ExitStack() as stack:
             files = []
             for prefix, lines in by_prefix.items():
                 # One write with O_APPEND, begun with a line end: a torn line before it cannot swallow the first.
-                fd = os.open(self.root / f"{prefix}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+                path = self._path(self.root, prefix)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
                 stack.callback(os.close, fd)
                 os.write(fd, b"\n" + b"\n".join(lines) + b"\n")
                 files.append(fd)

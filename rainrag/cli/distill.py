@@ -164,8 +164,9 @@ def _estimate(request: Request, as_json: bool) -> None:
     from rainrag import release
     from rainrag.files import human_bytes
 
-    with console.progress("probe"):
+    with console.progress("probe") as advance:
         found = release.probe(request)
+        advance(found["sample"])
     if as_json:
         console.emit(found)
         return
