@@ -376,13 +376,14 @@ def auc(
     def area(weights: Any) -> Any:
         u, d = weights @ up, weights @ down
         below = np.cumsum(d, axis=1) - 0.5 * d
-        return (u * below).sum(1) / np.maximum(u.sum(1) * d.sum(1), 1e-12)
+        pairs = u.sum(1) * d.sum(1)
+        return np.where(pairs > 0, (u * below).sum(1) / np.maximum(pairs, 1), np.nan)
 
     share = float(area(np.ones((1, len(names))))[0])
     if len(names) < 2:
         return Rate(len(x), share)
     draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=rounds)
-    low, high = np.quantile(area(draws.astype(float)), [0.025, 0.975])
+    low, high = np.nanquantile(area(draws.astype(float)), [0.025, 0.975])  # a draw of one kind alone has no area
     return Rate(len(x), share, float(low), float(high))
 
 
@@ -431,9 +432,10 @@ def run(
         progress: called with cases done: once when they are measured, once for each voter's ballots.
 
     Raises:
-        UsageError: for an unknown fault, or too few scenes.
+        UsageError: for an unknown fault, an impossible quorum, or too few scenes.
     """
     _known(faults)
+    vote.quorum_of(len(voters), quorum)
     triplets = store.triplets()
     pixels = not all(getattr(v, "cheap", False) for v in voters)
     looked: list[Looked] = []

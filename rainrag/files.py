@@ -163,7 +163,7 @@ def listing(root: str | Path, on_error: Callable[[str, str], None] | None = None
     """
     root = Path(root)
     if not root.is_dir():
-        raise MissingError("no such folder", where=root, hint="check the path; --root names the unpacked dataset")
+        raise MissingError("no such folder", where=root, hint="check the path")
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
 

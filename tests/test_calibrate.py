@@ -110,6 +110,13 @@ def test_auc_equals_counting_pairs(rows: list[tuple[int, bool]]) -> None:
     assert found.share == pytest.approx(wins)
 
 
+def test_draws_of_one_kind_alone_do_not_widen_the_interval_of_an_auc() -> None:
+    found = calibrate.auc([0.9, 0.8, 0.1, 0.2], [True, True, False, False], ["1", "2", "3", "4"])
+    assert found == Rate(4, 1.0, 1.0, 1.0), (
+        "some draws of four scenes hold good ones only; none has a pair in wrong order"
+    )
+
+
 def test_abstentions_are_reported() -> None:
     report = calibrate.report(TOLD, ["a", "b", "c"])
     assert report.abstained == {"a": 0, "b": 0, "c": pytest.approx(1 / 3)}
@@ -244,3 +251,13 @@ def test_a_missing_store_and_an_unknown_fault_are_said(store: Path, tmp_path: Pa
     done = run("--store", str(store), "--fault", "swaped")
     assert isinstance(done.exception, UsageError)
     assert "swapped" in (done.exception.hint or "")
+
+
+def test_an_impossible_quorum_is_said_before_the_work(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "deal", lambda *args: pytest.fail("work was begun"))
+    from rainrag import voters
+    from rainrag.store import Store
+
+    opened = Store.open(store)
+    with pytest.raises(UsageError, match="quorum of 9 among 3"):
+        calibrate.run(opened, voters.panel("statistical", store=str(store)), scenes=4, quorum=9)

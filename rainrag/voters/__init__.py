@@ -98,7 +98,7 @@ def _find(spec: str) -> tuple[str, str | None, Kind]:
     if name not in VOTERS and ":" not in name:
         known = [*VOTERS, *GROUPS]
         raise UsageError(
-            f"no voter '{name}'", hint=f"{did_you_mean(name, known)} A voter of your own: docs/add-a-voter.md"
+            f"no voter '{name}'", hint=f"{did_you_mean(name, known)}; a voter of your own: docs/add-a-voter.md"
         )
     module, attr = VOTERS.get(name, name).split(":", 1)
     try:
