@@ -72,7 +72,7 @@ def choose(planned: Plan, outcome: Outcome, settings: Settings, test_pairs: int 
     """Divide kept pairs into train and test.
 
     Test: up to ``test_pairs`` a subset from the sources' test parts, spread over scenes; where these hold fewer,
-    further scenes of the subset are set aside, at most a tenth of them. Train: the rest, without barred and test
+    further scenes are set aside until a tenth of the subset's is. Train: the rest, without barred and test
     scenes, capped a scene (best margin, then retrieval, first) and a subset.
     """
     group = {k: r["group"] for k, r in planned.rows.items()}
@@ -110,7 +110,8 @@ def _test_of(planned: Plan, kept: list[str], group: Mapping[str, str], seed: int
     free = [k for k in kept if planned.rows[k]["split"] == "train" and group[k] not in planned.barred]
     scenes = _order({group[k] for k in free}, seed)
     all_scenes = {group[k] for k in kept}
-    for scene in scenes[: max(1, int(len(all_scenes) * TEST_SHARE))] if len(all_scenes) > 1 else []:
+    most_scenes = max(1, int(len(all_scenes) * TEST_SHARE)) if len(all_scenes) > 1 else 0
+    for scene in scenes[: max(0, most_scenes - len({group[k] for k in chosen}))]:
         if len(chosen) >= most:
             break
         chosen += _order([k for k in free if group[k] == scene], seed)[: most - len(chosen)]

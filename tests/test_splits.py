@@ -94,8 +94,15 @@ def test_the_sources_test_parts_come_first() -> None:
 def test_a_tenth_of_the_scenes_where_test_parts_are_few() -> None:
     rows = [("DRS", "test", i, True) for i in range(2)] + [("DRS", "train", 100 + i, True) for i in range(48)]
     choice = choose(*world(rows), Settings(), test_pairs=20)
-    assert len(choice.test["DRS"]) == 2 + 5  # a tenth of 50 scenes
-    assert len(choice.train["DRS"]) == 43
+    assert len(choice.test["DRS"]) == 5  # a tenth of 50 scenes, the two of the test part among them
+    assert len(choice.train["DRS"]) == 45
+
+
+def test_a_few_training_scenes_beside_a_large_test_part_are_trained_on() -> None:
+    """97 test pairs are fewer than 100, but far more than a tenth of the scenes: none is taken from training."""
+    rows = [("DRS", "test", i, True) for i in range(97)] + [("DRS", "train", 100 + i, True) for i in range(6)]
+    choice = choose(*world(rows), Settings(), test_pairs=100)
+    assert (len(choice.train["DRS"]), len(choice.test["DRS"])) == (6, 97)
 
 
 def test_the_test_part_is_spread_over_scenes() -> None:

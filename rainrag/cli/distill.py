@@ -156,7 +156,9 @@ def _show(summary: Summary) -> None:
         console.say(f"not judged {n}: {reason}")
     if summary.saved:
         console.say(f"{summary.saved:.0%} of the ballots were not needed to decide")
-    console.say(f'load it with: datasets.load_dataset("{summary.out}", "DRS", split="train")')
+    there = next(((s, part) for part in ("train", "test") for s, n in summary.splits.items() if n[part]), None)
+    if there:
+        console.say(f'load it with: datasets.load_dataset("{summary.out}", "{there[0]}", split="{there[1]}")')
     console.say(f"look at it: rainrag report {summary.out}")
 
 

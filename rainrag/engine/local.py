@@ -12,16 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from rainrag.engine.spawn import spawning
+from rainrag.errors import RainRAGError
 from rainrag.stage import Shard, Stage
 
 _stage: Stage | None = None
+_failed: RainRAGError | None = None
 
 
 def _start(stage: Stage) -> None:
-    global _stage
+    global _stage, _failed
     threading.Thread(target=_end_with_parent, daemon=True).start()
     one_thread()
-    stage.setup()
+    try:
+        stage.setup()
+    except (
+        RainRAGError
+    ) as e:  # of a worker that ends here the pool would only say that it died; its first shard says why
+        _failed = e
     _stage = stage
 
 
@@ -50,6 +57,8 @@ def one_thread() -> None:
 
 def _work(shard: Shard, out: Path) -> tuple[str, dict[str, Any], float]:
     assert _stage is not None
+    if _failed is not None:
+        raise _failed
     started = time.perf_counter()
     record = _stage.run(shard, out)
     return shard.name, record, time.perf_counter() - started
