@@ -24,7 +24,10 @@ from rainrag.sources import layouts
 from rainrag.sources.folder import FOLDER
 from rainrag.stage import Engine, Job, Shard, shards_by_size
 
-VERSION = 1
+VERSION = 2
+SAME_HALVES = (
+    30.0  # dB between the halves of a file, above which one photograph is stored twice; such demos hold 30 to 75
+)
 CLIP_BITS = 56  # successive frames of one clip; different photographs are at least 70 bits apart
 
 
@@ -50,7 +53,8 @@ class Report:
 
     Args:
         undecodable: {"key", "reason", "detail"} of every file that is no usable image.
-        pairs: {"key", "reason", "detail"} of every pair that fails the gate.
+        pairs: {"key", "reason", "detail"} of every pair that fails the gate, and of every side-by-side file whose halves
+            are the same photograph.
         duplicates: groups of keys whose clean sides (or photographs) show the same picture under different scene names,
             or whose rainy sides are the same file.
         scenes: runs of frames of one clip among unlabelled photographs.
@@ -131,6 +135,8 @@ class Inspect:
         if clean is not None and self.gates:
             finding = gate.check(rainy, clean, entry.night, entry.drop)
             reason, detail = finding.reason, finding.detail
+        elif clean is None:
+            reason, detail = _twice(rainy)
         shown = rainy if clean is None else clean
         return Item(
             entry.key,
@@ -143,6 +149,18 @@ class Inspect:
             reason,
             detail,
         )
+
+
+def _twice(rgb: images.U8) -> tuple[str | None, str]:
+    """Whether a file holds one photograph twice, side by side: it looks like a pair and is none."""
+    half = rgb.shape[1] // 2
+    left, right = rgb[:, :half], rgb[:, -half:]
+    if not half or not images.phash(left):  # no structure: any two halves are alike
+        return None, ""
+    psnr = images.psnr8(left, right)
+    if psnr < SAME_HALVES:
+        return None, ""
+    return "not-a-pair", f"the halves show the same image: {psnr:.1f} dB"
 
 
 def _read(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes, bytes | None]]:

@@ -113,6 +113,23 @@ def test_unsound_pairs_have_their_reasons(tmp_path: Path) -> None:
     assert [(x["key"], x["reason"]) for x in report["undecodable"]] == [("set/cut", "truncated")]
 
 
+def test_one_photograph_stored_twice_is_no_pair(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(-2, 3, big(0).shape)
+    again = np.clip(big(0).astype(int) + noise, 0, 255).astype(np.uint8)
+    put(tmp_path / "demo" / "twice.png", np.concatenate([big(0), again], axis=1))
+    put(tmp_path / "demo" / "pair.png", np.concatenate([big(1), rainy(big(1))], axis=1))
+    put(tmp_path / "demo" / "photo.png", big(2))
+    put(tmp_path / "demo" / "flat.png", np.full((40, 80, 3), 90, np.uint8))
+    report = call(tmp_path / "demo")
+    assert [(x["key"], x["reason"]) for x in report["pairs"]] == [("demo/twice", "not-a-pair")]
+
+
+def test_did_mdn_demo_holds_no_pairs(real_data: Path) -> None:
+    report = call(real_data / "DID-MDN-demo")
+    assert [x["key"].split("/")[-2] for x in report["pairs"]] == ["github"] * 9
+    assert {x["reason"] for x in report["pairs"]} == {"not-a-pair"}
+
+
 def test_many_to_one_and_same_rainy_file_twice(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:
     from rainrag import ingest, sources
 
