@@ -125,8 +125,9 @@ def _label(x: float, y: float, radius: float, wide: float, taken: list[Box]) -> 
         (x, y - away, "middle"),
         (x, y + away + 10, "middle"),
     ]
+    beside = [(x + away, y + 4 + shift, "start") for shift in (8, -8, 12, -12)]
     further = [(x, y + away + 10 + 12 * n, "middle") for n in range(1, 20)]
-    for lx, ly, anchor in around + further:
+    for lx, ly, anchor in [*around[:1], *beside, *around[1:], *further]:
         left = lx - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
         box = (left, ly - 11, left + wide, ly + 3)
         inside = box[0] > LEFT and box[2] < WIDTH - 4
