@@ -62,7 +62,14 @@ class Demo:
         self.out, self.own, self.photos, self.scenes, self.seed, self.subset = out, own, photos, scenes, seed, subset
         os.environ["RAINRAG_HOME"] = str(out)
         self.data: list[Path] = []
-        self.facts: dict[str, Any] = {"out": str(out), "judged": {}, "scores": [], "notes": [], "pages": [], "next": []}
+        self.facts: dict[str, Any] = {"out": str(out), "judged": {}, "scores": [], "notes": [], "pages": []}
+        self.facts["next"] = [
+            "rainrag derain MY_PHOTOS --out derained --compare",
+            "rainrag score MY_RESULTS MY_TARGETS",
+            "rainrag demo --data MY_FOLDER"
+            if self.own is None
+            else f"rainrag ingest folder --root {quote(str(self.own))} --name mine --subset {self.subset or 'DRS'}",
+        ]
         ours = [Step("ingest your images", self.ingest_own)] if own or photos else []
         self.steps = [
             *ours,
@@ -232,7 +239,7 @@ class Demo:
 
     def _unpack(self) -> None:
         """The first rows as files: ``rainy/NAME``, and ``clean/NAME`` where there is a target."""
-        rows = (r for d in self.data for r in dataset.read_rows(d, ["key", "fault", "lq", "gt"]) if not r["fault"])
+        rows = (r for r in dataset.read_rows(self.data[0], ["key", "fault", "lq", "gt"]) if not r["fault"])
         for row in islice(rows, SHOWN):
             for side, cell in (("rainy", row["lq"]), ("clean", row["gt"])):
                 if cell is not None:
@@ -271,16 +278,11 @@ class Demo:
         """The static site of these results."""
         from leaderboard.build import build
 
+        if not self.facts["scores"]:
+            return "no pair was scored"
         page = build([self.out / "results"], self.out / "leaderboard")
         advance(1)
         self.facts["pages"].append(str(page))
-        self.facts["next"] = [
-            "rainrag derain MY_PHOTOS --out derained --compare",
-            "rainrag score MY_RESULTS MY_TARGETS",
-            "rainrag demo --data MY_FOLDER"
-            if self.own is None
-            else f"rainrag ingest folder --root {quote(str(self.own))} --name mine --subset {self.subset or 'DRS'}",
-        ]
         return str(page)
 
 
