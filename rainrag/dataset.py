@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rainrag.errors import InputError, MissingError
-from rainrag.files import atomic, write_text
+from rainrag.files import atomic, fingerprint, sha256_bytes, write_text
 from rainrag.records import RainPair, Subset
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def write_card(out: Path, title: str, body: str, licence: str, extra_configs: It
     else:
         head["license"] = "other"
         head["license_name"] = "".join(c if c.isalnum() else "-" for c in licence.lower())[:60].strip("-")
-    head["configs"] = [*configs(out), *extra_configs]
+    head["configs"] = _told_apart(out, [*configs(out), *extra_configs])
     table = counts(out)
     splits = [s for s in SPLITS if any(s in v for v in table.values())]
     lines = ["| subset | " + " | ".join(splits) + " |", "|---|" + "---|" * len(splits)]
@@ -205,6 +205,34 @@ def write_card(out: Path, title: str, body: str, licence: str, extra_configs: It
         lines.append(f"| {place} | " + " | ".join(str(by_split.get(s, 0)) for s in splits) + " |")
     text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
     write_text(out / "README.md", f"---\n{text}---\n\n# {title}\n\n" + "\n".join(lines) + f"\n\n{body.strip()}\n")
+
+
+def _told_apart(out: Path, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The configs, each with a word that changes with its rows.
+
+    ``datasets`` finds what it has cached of a local folder by the folder's name and this YAML, not by the files: without
+    the word it would go on giving the old rows of a folder that was made anew, or those of another ``splits``.
+    """
+    digests: dict[Path, str] = {}
+    for config in found:
+        paths = sorted({p for f in config["data_files"] for pattern in f["path"] for p in out.glob(pattern)})
+        digests |= {p: _digest(p) for p in paths if p not in digests}
+        config["description"] = f"rows {fingerprint([[p.relative_to(out).as_posix(), digests[p]] for p in paths])}"
+    return found
+
+
+def _digest(shard: Path) -> str:
+    """Of a shard's rows; of images the paths, for their pixels' hashes are columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    form = pq.read_schema(shard)
+    columns = [f"{n}.path" if pa.types.is_struct(form.field(n).type) else n for n in form.names]
+    sink = pa.BufferOutputStream()
+    table = pq.read_table(shard, columns=columns).combine_chunks()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sha256_bytes(sink.getvalue().to_pybytes())
 
 
 # ---------------------------------------------------------------- reading

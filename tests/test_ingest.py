@@ -271,6 +271,22 @@ def test_link_keeps_paths_not_bytes(tmp_path: Path, write_pairs: Callable[..., P
     np.testing.assert_array_equal(np.asarray(loaded[0]["gt"]), picture(0))
 
 
+def test_what_is_loaded_is_what_is_there_not_what_was(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:
+    """``datasets`` caches local folders by name and card: folders of one name, and one made anew, must differ there."""
+    from datasets import load_dataset
+
+    for place, first in (("a", 0), ("b", 5)):
+        root = write_pairs(tmp_path / place / "in", 2)
+        (root / "target" / "0.png").write_bytes(images.encode_png(picture(first)))
+        own(root, tmp_path / place / "out", night=False)
+        loaded = load_dataset(str(tmp_path / place / "out"), "DRS", split="train")
+        np.testing.assert_array_equal(np.asarray(loaded[0]["gt"]), picture(first))
+    (root / "target" / "0.png").write_bytes(images.encode_png(picture(6)))
+    own(root, tmp_path / "b" / "out", night=False, overwrite=True)
+    loaded = load_dataset(str(tmp_path / "b" / "out"), "DRS", split="train")
+    np.testing.assert_array_equal(np.asarray(loaded[0]["gt"]), picture(6))
+
+
 def test_side_by_side_halves_become_lossless_png(tmp_path: Path) -> None:
     clean = picture(5)
     both = np.concatenate([clean, rainy(clean)], axis=1)
