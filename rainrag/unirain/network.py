@@ -103,6 +103,7 @@ class Block(nn.Module):
             routing = router(y) if given is None else _given(given, name, router.top_k is not None)
             seen[name] = routing
             x = x + self.attention(y, routing)
+        del y  # the feed-forward part is where memory peaks
         out: Tensor = x + self.ffn(self.norm2(x))
         return out
 
@@ -289,9 +290,11 @@ class UniRain(
         e2 = through("encoder2", self.down1(e1))
         e3 = through("encoder3", self.down2(e2))
         z = prompted(0, through("latent", self.down3(e3)))
-        z = prompted(1, through("decoder3", self.fuse3(torch.cat((self.up3(z), e3), 1))))
-        z = prompted(2, through("decoder2", self.fuse2(torch.cat((self.up2(z), e2), 1))))
-        z = through("refinement", through("decoder1", torch.cat((self.up1(z), e1), 1)))
+        skips = [e1, e2, e3]  # each is let go once it is used
+        del e1, e2, e3
+        z = prompted(1, through("decoder3", self.fuse3(torch.cat((self.up3(z), skips.pop()), 1))))
+        z = prompted(2, through("decoder2", self.fuse2(torch.cat((self.up2(z), skips.pop()), 1))))
+        z = through("refinement", through("decoder1", torch.cat((self.up1(z), skips.pop()), 1)))
         return (self.output(z) + x)[:, :, :height, :width], seen
 
     def __getstate__(self) -> dict[str, Any]:
