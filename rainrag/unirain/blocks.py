@@ -53,16 +53,17 @@ class Pointwise(nn.Conv2d):
     def __init__(self, channels: int, out: int, bias: bool = False) -> None:
         super().__init__(channels, out, 1, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, out, H, W)."""
-        return pointwise(x, self.weight, self.bias)
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, out, H, W), each image's times its (B, 1) scale."""
+        if scale is None:
+            return pointwise(x, self.weight, self.bias)
+        y = scaled(x, self.weight, scale)
+        return y if self.bias is None else y + self.bias[:, None, None] * scale.to(y.device, y.dtype)[:, :, None, None]
 
 
-def projected(x: Tensor, weight: Tensor, scale: Tensor | None = None) -> Tensor:
+def scaled(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     """1x1 convolution of x times the scale, (B, 1) or (B, C). It is linear, so a single image's scale goes onto the
     kernel, which is small, and not onto the feature map."""
-    if scale is None:
-        return pointwise(x, weight)
     scale = scale.to(x.device, x.dtype)[:, :, None, None]
     return pointwise(x, weight * scale) if len(scale) == 1 else pointwise(x * scale, weight)
 
@@ -123,8 +124,8 @@ class MDTA(nn.Module):
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """(B, C, H, W) to the same, each image's times its (B, 1) scale."""
-        y = self.attend(self.qkv_dwconv(self.qkv(x)))
-        return self.project_out(y) if scale is None else projected(y, self.project_out.weight, scale)
+        mixed: Tensor = self.project_out(self.attend(self.qkv_dwconv(self.qkv(x))), scale)
+        return mixed
 
 
 class GDFN(nn.Module):

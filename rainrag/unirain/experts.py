@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rainrag.errors import UsageError, did_you_mean
-from rainrag.unirain.blocks import MDTA, Pointwise, pointwise, projected
+from rainrag.unirain.blocks import MDTA, Pointwise, pointwise, scaled
 
 #: How an encoder or decoder uses experts: not at all, all of them, or the k most probable.
 MODES = ("none", "soft", "hard")
@@ -81,7 +81,8 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """(B, C, H, W) to the same, each image's times its (B, 1) scale."""
-        return projected(self.attend(self.qkv_dwconv(self.qkv(x))), self.project_out.weight, scale)
+        mixed: Tensor = self.project_out(self.attend(self.qkv_dwconv(self.qkv(x))), scale)
+        return mixed
 
 
 Expert = MDTA | WindowAttention
@@ -192,7 +193,7 @@ def mix(experts: Sequence[Expert], x: Tensor, weights: Tensor) -> Tensor:
     parts = torch.split(qkv, [3 * r for r in inner], 1)
     attended = torch.cat([e.attend(part) for e, part in zip(experts, parts, strict=True)], 1)
     scale = torch.cat([weights[:, i : i + 1].expand(-1, rank) for i, rank in enumerate(inner)], 1)
-    return projected(attended, torch.cat([e.project_out.weight for e in experts], 1), scale)
+    return scaled(attended, torch.cat([e.project_out.weight for e in experts], 1), scale)
 
 
 def dispatch(experts: Sequence[Expert], x: Tensor, weights: Tensor, training: bool = False) -> Tensor:

@@ -133,6 +133,14 @@ def test_equation_14_by_hand_and_each_expert_once() -> None:
     assert [t.seen for t in times] == [[2], [], [3], []]
 
 
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize("bias", [False, True])
+def test_an_experts_scale_multiplies_all_of_its_output(images: int, bias: bool) -> None:
+    x, scale = torch.randn(images, 8, 6, 5), torch.rand(images, 1)
+    for expert in (lively(blocks.MDTA(8, 2, bias)), lively(WindowAttention(8, 2, 4, bias))):
+        assert torch.allclose(expert(x, scale), expert(x) * scale[:, :, None, None], rtol=1e-4, atol=1e-4)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 3), st.integers(0, 99))
 def test_dispatch_equals_a_loop_over_images(n: int, top_k: int, seed: int) -> None:
