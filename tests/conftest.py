@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,17 @@ def rainy(clean: images.U8, seed: int = 0) -> images.U8:
     for x in rng.integers(0, clean.shape[1], 6):
         out[rng.integers(0, clean.shape[0] // 2) :, x] += 60
     return np.clip(out, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch on one thread: fastest for small networks, and other tests run beside."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
