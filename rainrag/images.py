@@ -221,6 +221,18 @@ HASH_SIDE = 16  # 16 x 16 low frequencies: 256 bits
 NEAR_BITS = 32  # Hamming distance up to which two images show the same picture; see docs/audit.md for the measurement
 
 
+def magnitude(x: F32, y: F32) -> F32:
+    """Length of two-dimensional vectors, element by element.
+
+    In numpy and not by ``cv2.magnitude``: OpenCV hands that to Intel's IPP, whose last bits depend on where in memory
+    the operands lie, so that one picture would get two descriptors.
+
+    Args:
+        x, y: components, float32 of one shape.
+    """
+    return np.sqrt(x * x + y * y)
+
+
 def phash(rgb: U8 | Image.Image) -> str:
     """256-bit perceptual hash: signs of the 16 x 16 lowest DCT coefficients of 64 x 64 luma against their median.
 

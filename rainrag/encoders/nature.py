@@ -16,7 +16,7 @@ from rainrag import images
 from rainrag.encoders import rain
 from rainrag.images import F32, U8
 
-VERSION = 2
+VERSION = 3
 SIDE = 640
 
 #: Names of the values, in order.
@@ -65,7 +65,7 @@ def _residual(y: F32) -> list[float]:
         tops = y[r >= np.percentile(r, 99)]
     levels = np.histogram(tops, 64, (0, 256))[0] / tops.size
     seen = levels[levels > 0]
-    slope = cv2.magnitude(cv2.Sobel(y, cv2.CV_32F, 1, 0), cv2.Sobel(y, cv2.CV_32F, 0, 1)) / 8
+    slope = images.magnitude(cv2.Sobel(y, cv2.CV_32F, 1, 0), cv2.Sobel(y, cv2.CV_32F, 0, 1)) / np.float32(8)
     inside = (r > 2.5 * deviation).astype(np.uint8)
     return [
         rain.repetition(np.maximum(r, 0)) / 3,

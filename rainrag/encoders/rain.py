@@ -22,7 +22,7 @@ import numpy.typing as npt
 from rainrag import images
 from rainrag.images import F32, U8
 
-VERSION = 1
+VERSION = 2
 WET = 2.2  # set so that nine in ten rainy photographs have evidence above 0
 SIDE = 640  # measured at this size at most; smaller images are not enlarged
 
@@ -196,7 +196,7 @@ def _drops(y: F32) -> list[float]:
 def _flat(y: F32) -> list[float]:
     """Patches without any texture that are neither black nor blown out, and how hard their rims are."""
     gx, gy = cv2.Sobel(y, cv2.CV_32F, 1, 0), cv2.Sobel(y, cv2.CV_32F, 0, 1)
-    grad = cv2.magnitude(gx, gy)
+    grad = images.magnitude(gx, gy)
     flat = ((cv2.blur(grad, (5, 5)) < 1.0) & (y > 12) & (y < 243)).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
     sizes = stats[1:, cv2.CC_STAT_AREA]
