@@ -21,6 +21,7 @@ from rainrag.render.additive import Overlay
 
 VERSION = 1
 SMALLEST = 64  # pixels a side
+VISIBLE, TRIES = 10, 20  # levels that 1 % of the pixels must change by, or it is drawn again, at most so often
 
 #: name -> what is drawn: the closed list.
 KINDS: dict[str, str] = {
@@ -37,6 +38,9 @@ KINDS: dict[str, str] = {
     "veil": "a grey veil, without any streak or drop",
     "stripes": "slanting stripes of one period over the whole picture",
     "smear": "the picture's own highlights smeared along one direction",
+    "random-strokes": "straight strokes of one random width, colour, edge and blending",
+    "random-shapes": "flat discs, rings and boxes of random size, colour and opacity in place of drops",
+    "random-texture": "noise of a random spectrum, blended over the picture",
     "blocky-lines": "lines drawn at a third of the size and enlarged without smoothing",
     "crossed-lines": "lines in every direction",
     "scratches": "a few very long, crooked scratches and hairs, as on old film",
@@ -52,12 +56,13 @@ DRY = "dry"
 #: Kinds that the shipped voter and every threshold may have seen.
 TUNED = (
     "thin-lines", "coloured-streaks", "blurred-noise", "dark-streaks", "tiled-overlay", "opaque-lines", "snow-dots",
-    "grid-dots", "painted-drops", "gaussian-noise", "veil", "stripes", "smear",
+    "grid-dots", "painted-drops", "gaussian-noise", "veil", "stripes", "smear", "random-strokes", "random-shapes",
+    "random-texture",
 )  # fmt: skip
 #: Kinds that are only ever measured on.
 HELD_OUT = tuple(k for k in KINDS if k not in TUNED)
 #: Kinds in place of drops on glass; the others are in place of falling rain.
-DROPS = ("painted-drops", "blurred-discs", "glass-blobs")
+DROPS = ("painted-drops", "random-shapes", "blurred-discs", "glass-blobs")
 
 
 def draw(clean: U8, kind: str, rng: np.random.Generator) -> U8:
@@ -81,7 +86,14 @@ def draw(clean: U8, kind: str, rng: np.random.Generator) -> U8:
             f"false rain needs an 8-bit RGB picture of at least {SMALLEST} x {SMALLEST} pixels",
             where=f"{clean.dtype} {clean.shape}",
         )
-    return clean.copy() if kind == DRY else _DRAW[kind](clean, rng)
+    if kind == DRY:
+        return clean.copy()
+    for _ in range(TRIES):
+        drawn = _DRAW[kind](clean, rng)
+        change = np.abs(drawn.astype(np.int16) - clean).max(axis=2)
+        if np.percentile(change, 99) >= VISIBLE:
+            break
+    return drawn
 
 
 # ---------------------------------------------------------------- tools
@@ -296,6 +308,74 @@ def _smear(clean: U8, rng: np.random.Generator) -> U8:
     return _screen(clean, layer / 255)
 
 
+def _blend(clean: U8, mask: F32, colour: F32, how: str) -> U8:
+    """A coloured mask in [0, 1] over the picture: ``over``, ``add``, ``screen``, ``lighten`` or ``multiply``."""
+    layer = mask[..., None] * colour
+    if how == "over":
+        return _over(clean, mask, colour, 1.0)
+    if how == "add":
+        return _u8(clean + layer)
+    if how == "screen":
+        return _screen(clean, layer / 255)
+    if how == "lighten":
+        return _u8(np.maximum(clean, layer))
+    return _u8(clean * (1 - mask[..., None] * (1 - colour / 255)))
+
+
+def _any_colour(rng: np.random.Generator) -> F32:
+    """Grey more often than coloured."""
+    if rng.random() < 0.65:
+        return np.full(3, rng.uniform(110, 255), np.float32) + rng.normal(0, 6, 3).astype(np.float32)
+    return np.asarray(rng.uniform(0, 255, 3), np.float32)
+
+
+def _random_strokes(clean: U8, rng: np.random.Generator) -> U8:
+    h = clean.shape[0]
+    length, way, spread = float(rng.uniform(0.02, 0.3) * h), float(rng.uniform(-50, 50)), float(rng.uniform(0, 6))
+    vary, width = float(rng.uniform(0, 0.3)), int(rng.integers(1, 6))
+    count = _count(clean.shape, rng, 0.02, 0.15, length * width)
+    mask = _strokes(
+        clean.shape,
+        rng,
+        count,
+        ((1 - vary) * length, (1 + vary) * length),
+        (way - spread, way + spread),
+        (width, width),
+        bool(rng.random() < 0.7),
+    )
+    if rng.random() < 0.4:
+        mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 2.5)), np.float32)
+    how = str(rng.choice(["over", "over", "add", "screen", "lighten", "multiply"]))
+    return _blend(clean, mask * np.float32(rng.uniform(0.25, 1)), _any_colour(rng), how)
+
+
+def _random_shapes(clean: U8, rng: np.random.Generator) -> U8:
+    h, w = clean.shape[:2]
+    mask = np.zeros((h, w), np.uint8)
+    shape, size = str(rng.choice(["disc", "ring", "box"])), float(rng.uniform(0.01, 0.06)) * min(h, w)
+    vary = float(rng.uniform(0, 0.8))
+    for x, y in rng.uniform(0, (w, h), (int(rng.integers(15, 120)), 2)).astype(int).tolist():
+        r = max(2, round(size * rng.uniform(1 - vary, 1 + vary)))
+        if shape == "box":
+            cv2.rectangle(mask, (x - r, y - r), (x + r, y + r), 255, -1)
+        else:
+            cv2.circle(mask, (x, y), r, 255, -1 if shape == "disc" else max(1, r // 3), cv2.LINE_AA)
+    opacity = np.float32(rng.uniform(0.2, 1) / 255)
+    return _blend(clean, mask * opacity, _any_colour(rng), str(rng.choice(["over", "add", "screen", "multiply"])))
+
+
+def _random_texture(clean: U8, rng: np.random.Generator) -> U8:
+    h, w = clean.shape[:2]
+    slope, stretch, way = float(rng.uniform(0, 2)), float(np.exp(rng.uniform(0, 3))), np.radians(rng.uniform(-40, 40))
+    fy, fx = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]
+    along, across = fx * np.sin(way) + fy * np.cos(way), fx * np.cos(way) - fy * np.sin(way)
+    radius = np.sqrt((stretch * along) ** 2 + across**2) + 1 / max(h, w)
+    noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((h, w))) * radius**-slope, s=(h, w))
+    z = (noise - noise.mean()) / noise.std()
+    mask = np.clip(z * rng.uniform(0.1, 0.5) + rng.uniform(-0.2, 0.2), 0, 1).astype(np.float32)
+    return _blend(clean, mask, _any_colour(rng), str(rng.choice(["over", "add", "screen", "multiply"])))
+
+
 # ---------------------------------------------------------------- kinds held out
 def _blocky_lines(clean: U8, rng: np.random.Generator) -> U8:
     h, w = clean.shape[:2]
@@ -411,6 +491,9 @@ _DRAW: dict[str, Callable[[U8, np.random.Generator], U8]] = {
     "veil": _veil,
     "stripes": _stripes,
     "smear": _smear,
+    "random-strokes": _random_strokes,
+    "random-shapes": _random_shapes,
+    "random-texture": _random_texture,
     "blocky-lines": _blocky_lines,
     "crossed-lines": _crossed_lines,
     "scratches": _scratches,
