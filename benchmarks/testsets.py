@@ -310,9 +310,9 @@ def _own(folders: str) -> tuple[TestSet, list[dict[str, Any]]]:
         found = [(k, Path(lq) / name) for k, name in sorted(score.keys(Path(lq)).items(), key=lambda p: natural(p[0]))]
         testset = TestSet(slug, slug, "folder", paired=False, protocols=("no-reference",))
         return testset, [{"key": k, "scene": k, "lq": p, "gt": None} for k, p in found]
-    pairs, notes = score.pair(Path(lq), Path(gt))
-    rows = [{"key": k, "scene": k, "lq": a, "gt": b} for k, a, b in pairs]
-    return TestSet(slug, slug, "folder", notes=tuple(notes)), rows
+    found = score.match(Path(lq), Path(gt))
+    rows = [{"key": k, "scene": s, "lq": a, "gt": b} for (k, a, b), s in zip(found.pairs, found.scenes, strict=True)]
+    return TestSet(slug, slug, "folder", notes=tuple(found.notes)), rows
 
 
 def _listed(testset: TestSet, place: Path) -> list[dict[str, Any]]:

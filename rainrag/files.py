@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from rainrag.errors import InputError, IntegrityError, MissingError, RainRAGError
+from rainrag.names import printable
 
 CHUNK = 1 << 20
 
@@ -42,12 +43,12 @@ def canonical(value: Any) -> str:
 
 def fingerprint(value: Any) -> str:
     """16 hex digits that identify a value (settings, inputs) by its content."""
-    return sha256_bytes(canonical(value).encode())[:16]
+    return sha256_bytes(canonical(value).encode(errors="surrogateescape"))[:16]
 
 
 def natural(text: str) -> tuple[Any, ...]:
     """Sort key that puts 2 before 10."""
-    return tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"(\d+)", text))
+    return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d+)", text))
 
 
 def human_bytes(n: float) -> str:
@@ -91,8 +92,8 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write all or nothing, UTF-8, line ends as given."""
-    write_bytes(path, text.encode())
+    """Write all or nothing, UTF-8, line ends as given; what is no text (bytes of a file's name) becomes an escape."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -153,10 +154,11 @@ def lock(path: str | Path, wait: bool = False) -> Iterator[None]:
 def listing(root: str | Path, on_error: Callable[[str, str], None] | None = None) -> list[str]:
     """All files below ``root`` as sorted relative POSIX paths; hidden files and folders are passed over.
 
-    Symbolic links to folders are followed once (no cycles).
+    Symbolic links to folders are followed, each time that one is met, but never into a folder that holds them.
 
     Args:
-        on_error: called with (relative path, reason) for every folder that cannot be read.
+        on_error: called with (relative path, reason) for every folder that cannot be read, and for what is no file:
+            links that lead nowhere, pipes, sockets, devices.
 
     Raises:
         MissingError: when ``root`` is not a folder.
@@ -165,36 +167,57 @@ def listing(root: str | Path, on_error: Callable[[str, str], None] | None = None
     if not root.is_dir():
         raise MissingError("no such folder", where=root, hint="check the path")
     found: list[str] = []
-    seen: set[tuple[int, int]] = set()
+    visits: dict[tuple[int, int], int] = {}
 
-    def visit(folder: Path, prefix: str) -> None:
+    def say(name: str, why: str) -> None:
+        if on_error:
+            on_error(name or ".", why)
+
+    def visit(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> None:
         try:
             st = folder.stat()
-            if (st.st_dev, st.st_ino) in seen:
+            me = (st.st_dev, st.st_ino)
+            if me in above:  # a link back to a folder that holds it
                 return
-            seen.add((st.st_dev, st.st_ino))
+            visits[me] = visits.get(me, 0) + 1
+            if visits[me] > MOST_LINKS:
+                say(prefix, f"more than {MOST_LINKS} links lead to this folder")
+                return
             entries = sorted(os.scandir(folder), key=lambda e: e.name)
         except OSError as e:
-            if on_error:
-                on_error(prefix or ".", f"folder cannot be read: {e.strerror}")
+            say(prefix, f"folder cannot be read: {e.strerror}")
             return
         for entry in entries:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
             name = f"{prefix}/{entry.name}" if prefix else entry.name
-            try:
-                is_dir = entry.is_dir()
-            except OSError as e:
-                if on_error:
-                    on_error(name, f"cannot be read: {e.strerror}")
-                continue
-            if is_dir:
-                visit(Path(entry.path), name)
+            kind = _kind(entry)
+            if kind == "folder":
+                visit(Path(entry.path), name, (*above, me))
+            elif kind:
+                say(name, kind)
             else:
                 found.append(name)
 
-    visit(root, "")
+    visit(root, "", ())
     return sorted(found)
+
+
+#: How the reasons begin that ``listing`` gives for folders.
+FOLDER_TROUBLE = ("folder", "more than")
+MOST_LINKS = 64  # visits of one folder, beyond which links are taken for a maze
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """``folder``, "" for a file, or why it is neither."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return ""
+        return "a link that leads nowhere" if entry.is_symlink() else "a pipe, socket or device"
+    except OSError as e:
+        return f"cannot be read: {e.strerror}"
 
 
 def tree(paths: list[str], most: int = 24) -> str:
@@ -202,7 +225,7 @@ def tree(paths: list[str], most: int = 24) -> str:
     folders: dict[str, list[str]] = {}
     for p in paths:
         folders.setdefault(str(PurePosixPath(p).parent), []).append(PurePosixPath(p).name)
-    lines = [f"  {d}/ : {len(v)} files, e.g. {v[0]}" for d, v in sorted(folders.items())[:most]]
+    lines = [f"  {printable(d)}/ : {len(v)} files, e.g. {printable(v[0])}" for d, v in sorted(folders.items())[:most]]
     if len(folders) > most:
         lines.append(f"  … and {len(folders) - most} more folders")
     return "\n".join(lines) or "  (no files)"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +16,13 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from rainrag.errors import DecodeError
+from rainrag.names import SUFFIXES as SUFFIXES
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 MAX_PIXELS = 256_000_000  # 16k x 16k: beyond any photograph of the field, below what hurts a machine
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 #: Why bytes are not a usable image: the closed list of DecodeError.reason.
 REASONS = {
@@ -73,7 +75,10 @@ def read_bytes(path: str | Path) -> bytes:
         DecodeError: ``unreadable``.
     """
     try:
-        return Path(path).read_bytes()
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as f:
+            if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):  # a pipe would never end, a device neither
+                raise DecodeError("unreadable", "not a file: a folder, pipe, socket or device", where=path)
+            return f.read()
     except OSError as e:
         raise DecodeError("unreadable", f"the file cannot be read: {e.strerror}", where=path) from e
 

@@ -21,6 +21,7 @@ from rainrag import dataset, images, workspace
 from rainrag.errors import DecodeError, InputError
 from rainrag.files import fingerprint, natural, sha256_bytes, write_json
 from rainrag.ledger import Ledger
+from rainrag.names import printable
 from rainrag.records import PairFiles, RainPair, Reject, Source, subset_of
 from rainrag.sources import layouts
 from rainrag.stage import Engine, Job, Shard, shards_by_size
@@ -47,6 +48,9 @@ class Report:
         rejects: what was left out, and why.
         notes: how many rows carry each note (alpha, palette, wrong extension …).
         expected: published counts that disagree, as sentences.
+        pairs: rows, those without a clean side (``unlabelled``) included.
+        taken: the layout taken and what it found, one line.
+        not_read: (name, reason) of files that are no images by their names.
     """
 
     source: str
@@ -59,10 +63,17 @@ class Report:
     expected: tuple[str, ...]
     night_judged: int
     bytes: int = 0
+    unlabelled: int = 0
+    taken: str = ""
+    not_read: tuple[tuple[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary for ``--json``."""
-        return {**asdict(self), "rejects": [asdict(r) for r in self.rejects]}
+        return {
+            **asdict(self),
+            "rejects": [asdict(r) for r in self.rejects],
+            "not_read": [{"name": name, "reason": why} for name, why in self.not_read],
+        }
 
 
 @dataclass
@@ -101,7 +112,7 @@ class Build:
         rejects: list[Reject] = []
         notes: Counter[str] = Counter()
         rows: Counter[str] = Counter()
-        judged = size = 0
+        judged = size = unlabelled = 0
         split, number = shard.name.split("-", 1)
         adders: dict[str, Callable[[dict[str, Any]], None]] = {}
         with contextlib.ExitStack() as writers:
@@ -110,6 +121,7 @@ class Build:
                 if isinstance(made, Reject):
                     rejects.append(made)
                     continue
+                unlabelled += made["gt"] is None
                 judged += files.night is None and self.source.night is None
                 size += sum(len(made[s]["bytes"] or b"") for s in dataset.IMAGES if made[s])
                 notes.update(n for n in made["notes"].split("; ") if n)
@@ -125,11 +137,12 @@ class Build:
             "notes": dict(notes),
             "night_judged": judged,
             "bytes": size,
+            "unlabelled": unlabelled,
         }
 
     def row(self, files: PairFiles) -> dict[str, Any] | Reject:
         """One pair: a dataset row, or why not."""
-        key = f"{self.source.name}/{files.split}/{files.stem}"
+        key = printable(f"{self.source.name}/{files.split}/{files.stem}")
         try:
             gt: Side | None
             parent: str | None
@@ -138,11 +151,13 @@ class Build:
             else:
                 lq, gt, parent = self._side(files.lq), self._side(files.gt) if files.gt else None, None
         except DecodeError as e:
-            return Reject(key, e.reason, f"{e.where}: {e.what}" if e.where else e.what)
+            return Reject(key, e.reason, printable(f"{e.where}: {e.what}" if e.where else e.what))
         if gt and lq.image.size != gt.image.size:
-            return Reject(key, "size-mismatch", f"{files.lq} is {_by(lq.image)}, {files.gt} is {_by(gt.image)}")
+            return Reject(
+                key, "size-mismatch", printable(f"{files.lq} is {_by(lq.image)}, {files.gt} is {_by(gt.image)}")
+            )
         if gt and (lq.sha256 == gt.sha256 or (lq.phash == gt.phash and (lq.image.rgb == gt.image.rgb).all())):
-            return Reject(key, "identical", f"{files.lq} and {files.gt}")
+            return Reject(key, "identical", printable(f"{files.lq} and {files.gt}"))
         hit = self.ledger.find((gt or lq).phash) if self.ledger and files.split != "test" else None
         if hit and hit.key != key:
             return Reject(key, "ledger", f"shows {hit.key} ({hit.distance} of 256 bits differ)")
@@ -151,11 +166,13 @@ class Build:
 
     def _side(self, name: str) -> Side:
         path = Path(self.root) / name
+        if self.link and printable(str(path.resolve())) != str(path.resolve()):
+            raise DecodeError("unreadable", "the path is no valid text, so that it cannot be linked", where=name)
         data = images.read_bytes(path)
         image = images.decode(data, name)
         cell = {
             "bytes": None if self.link else data,
-            "path": str(path.resolve()) if self.link else PurePosixPath(name).name,
+            "path": str(path.resolve()) if self.link else printable(PurePosixPath(name).name),
         }
         return Side(image, sha256_bytes(data), images.phash(image.luma), cell)
 
@@ -172,7 +189,7 @@ class Build:
             png = images.encode_png(rgb)
             notes = (*whole.notes, "half of a side-by-side file")
             image = images.Decoded(Image.fromarray(np.ascontiguousarray(rgb)), "png", notes)
-            cell = {"bytes": png, "path": f"{PurePosixPath(files.lq).stem}.png"}
+            cell = {"bytes": png, "path": printable(f"{PurePosixPath(files.lq).stem}.png")}
             sides.append(Side(image, sha256_bytes(png), images.phash(rgb), cell))
         return sides[0], sides[1], sha256_bytes(data)
 
@@ -192,7 +209,7 @@ class Build:
             key=key,
             source=self.source.name,
             split=files.split,
-            scene=f"{self.source.name}/{files.scene}",
+            scene=printable(f"{self.source.name}/{files.scene}"),
             subset=subset,
             streak=flag("streak"),
             drop=flag("drop"),
@@ -258,12 +275,13 @@ def plan(root: Path, pairs: Sequence[PairFiles]) -> list[Shard]:
     shards = []
     for split in dataset.SPLITS:
         part = [p for p in pairs if p.split == split]
-        sizes = [_size(root / p.lq) + (_size(root / p.gt) if p.gt and p.gt != p.lq else 0) for p in part]
+        sizes = [file_size(root / p.lq) + (file_size(root / p.gt) if p.gt and p.gt != p.lq else 0) for p in part]
         shards += shards_by_size(part, sizes, f"{split}-x")
     return [Shard(s.name.replace("-x-", "-"), s.rows) for s in shards]
 
 
-def _size(path: Path) -> int:
+def file_size(path: Path) -> int:
+    """Bytes of a file; 0 for one that cannot be seen."""
     try:
         return path.stat().st_size
     except OSError:  # reported when it is read
@@ -283,6 +301,7 @@ def ingest(
     overwrite: bool = False,
     keep_ledger_scenes: bool = False,
     layout: layouts.Layout | None = None,
+    matched: tuple[layouts.Layout, layouts.Found] | None = None,
     progress: Callable[[str, int], None] | None = None,
     planned: Callable[[int], None] | None = None,
 ) -> Report:
@@ -295,6 +314,7 @@ def ingest(
         link: keep absolute paths instead of bytes.
         keep_ledger_scenes: do not leave known test scenes out of training parts.
         layout: try this one alone.
+        matched: what ``layouts.match`` gave for this source and root before.
         planned: called with the number of pairs before work starts.
 
     Raises:
@@ -302,7 +322,7 @@ def ingest(
         InputError: when not one pair could be ingested.
         IntegrityError: when ``out`` was made with other settings.
     """
-    found_layout, found = layouts.match(source, root, (layout,) if layout else None)
+    found_layout, found = matched or layouts.match(source, root, (layout,) if layout else None)
     pairs = select(found.pairs, splits, limit, per_scene)
     if overwrite and out.exists():
         clear(out)
@@ -310,12 +330,12 @@ def ingest(
     stage = Build(source, str(root), link, ledger)
     shards = plan(root, pairs)
     inputs = fingerprint(
-        [[p.lq, p.gt, p.split, p.stem, _size(root / p.lq), _size(root / p.gt) if p.gt else 0] for p in pairs]
+        [[p.lq, p.gt, p.split, p.stem, file_size(root / p.lq), file_size(root / p.gt) if p.gt else 0] for p in pairs]
     )
     if planned:
         planned(len(pairs))
     records = Job(stage, out, inputs).run(shards, engine, progress)
-    report = _report(source, out, found_layout, found.rejects, records, bool(splits or limit or per_scene))
+    report = _report(source, out, found_layout, found, records, bool(splits or limit or per_scene))
     if not report.pairs:
         reasons = Counter(r.reason for r in report.rejects)
         listed = ", ".join(f"{n} {reason} ({REASONS[reason]})" for reason, n in reasons.most_common())
@@ -341,11 +361,11 @@ def _report(
     source: Source,
     out: Path,
     layout: layouts.Layout,
-    unplaced: list[Reject],
+    found: layouts.Found,
     records: dict[str, dict[str, Any]],
     partial: bool,
 ) -> Report:
-    rejects = [Reject(r.key, r.reason, r.detail) for r in unplaced]
+    rejects = [Reject(printable(r.key), r.reason, printable(r.detail)) for r in found.rejects]
     notes: Counter[str] = Counter()
     for record in records.values():
         rejects += [Reject(**r) for r in record["rejects"]]
@@ -371,6 +391,9 @@ def _report(
         expected=tuple(expected),
         night_judged=sum(r["night_judged"] for r in records.values()),
         bytes=sum(r["bytes"] for r in records.values()),
+        unlabelled=sum(r.get("unlabelled", 0) for r in records.values()),
+        taken=printable(found.described(layout)),
+        not_read=tuple((printable(name), why) for name, why in found.unread),
     )
 
 

@@ -104,6 +104,35 @@ def region(image: Any, border: int = 0, multiple: int = 1) -> Any:
     return image[top : top + hh, left : left + ww]
 
 
+def alike(out: Pixels, gt: Pixels, p: Protocol) -> tuple[Pixels, Pixels]:
+    """Both sides of one size: a target is cut where the output was cropped around its centre to the protocol's multiples.
+
+    Raises:
+        InputError: when sizes differ in another way; the hint names the crop that would make them equal.
+    """
+    if out.shape == gt.shape:
+        return out, gt
+    if p.multiple > 1 and min(gt.shape[:2]) >= p.multiple:
+        cut = region(gt, multiple=p.multiple)
+        if cut.shape == out.shape:
+            return out, cut
+    crop = cropped_to(out.shape, gt.shape)
+    raise InputError(
+        f"sizes differ: output {out.shape[1]}x{out.shape[0]}, target {gt.shape[1]}x{gt.shape[0]}",
+        hint=f"the output is the target cropped to multiples of {crop}: --multiple {crop} cuts the target alike"
+        if crop
+        else "score the whole image; a protocol with crops cuts both sides alike",
+    )
+
+
+def cropped_to(out: tuple[int, ...], gt: tuple[int, ...]) -> int | None:
+    """The multiple to which a target of shape ``gt`` is cropped to have shape ``out``; None where there is none."""
+    for multiple in (2, 4, 8, 16, 32, 64, 128):
+        if out[2:] == gt[2:] and out != gt and all(n - n % multiple == m for n, m in zip(gt[:2], out[:2], strict=True)):
+            return multiple
+    return None
+
+
 def to_space(image: Pixels, space: str) -> F64:
     """Pixels in a colour space, float64 in the range 0..255: (H, W, 3) for rgb, else (H, W).
 
@@ -119,11 +148,7 @@ def to_space(image: Pixels, space: str) -> F64:
 
 
 def _prepare(out: Pixels, gt: Pixels, p: Protocol) -> tuple[Any, Any]:
-    if out.shape != gt.shape:
-        raise InputError(
-            f"sizes differ: output {out.shape[1]}x{out.shape[0]}, target {gt.shape[1]}x{gt.shape[0]}",
-            hint="score the whole image; a protocol with crops cuts both sides alike",
-        )
+    out, gt = alike(out, gt, p)
     cut = [region(quantise(x, p.quantise), p.border, p.multiple) for x in (out, gt)]
     return cut[0], cut[1]
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rainrag import images, metrics, stats
 from rainrag.errors import DecodeError, InputError, MissingError, RainRAGError
 from rainrag.files import listing, natural
+from rainrag.names import SUFFIXES, grouped, is_image, printable, stem, unread
+from rainrag.pairing import Pairing, pair_lists
 from rainrag.records import Protocol
 
 A = TypeVar("A")
 B = TypeVar("B")
-#: What the field adds to a name to say which side it is; taken off where plain names do not meet.
-_SIDES = re.compile(
-    r"(^|/)(?:norain|rain|clean|gt|lq)[-_]|[-_](?:norain|rainy|rain|clean|gt|lq|out|derained|restored|dr)$", re.I
-)
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,8 @@ class Scores:
         mean: metric -> mean over images; None where it is infinite or unavailable.
         images: per image {"key", metric: value or None}; PSNR None means equal to the target.
         unavailable: metric -> why.
+        layout: how results and targets were joined, with the number of pairs.
+        left_out: {"name", "reason"} of the files that were met and not scored.
     """
 
     protocol: str
@@ -40,6 +39,8 @@ class Scores:
     images: list[dict[str, Any]]
     unavailable: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    layout: str = ""
+    left_out: list[dict[str, str]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``rainrag score``."""
@@ -51,11 +52,32 @@ class Scores:
             "interval": self.interval,
             "unavailable": self.unavailable,
             "notes": self.notes,
+            "layout": self.layout,
+            "left_out": self.left_out,
             "images": self.images,
         }
 
 
 # ---------------------------------------------------------------- pairing
+def folder_images(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
+    """Relative paths of the images below a folder, and (name, reason) of what is met there and not read.
+
+    Raises:
+        InputError: when there is no image.
+    """
+    left_out: list[tuple[str, str]] = []
+    files = listing(root, lambda name, why: left_out.append((name, why)))
+    found = [name for name in files if is_image(name)]
+    left_out += unread(files)
+    if not found:
+        raise InputError(
+            "no images here" + "".join(f"; {line}" for line in grouped(left_out)),
+            where=root,
+            hint=f"files that end in {', '.join(SUFFIXES)}",
+        )
+    return found, left_out
+
+
 def keys(root: Path) -> dict[str, str]:
     """key -> relative path of the images below a folder; the key is the path without extension.
 
@@ -63,68 +85,123 @@ def keys(root: Path) -> dict[str, str]:
         InputError: when two files have one key, or there is no image.
     """
     found: dict[str, str] = {}
-    for name in listing(root):
-        if not name.lower().endswith(images.SUFFIXES):
-            continue
-        key = str(PurePosixPath(name).with_suffix(""))
+    for name in folder_images(root)[0]:
+        key = printable(stem(name))
         if key in found:
             raise InputError(f"two files with one name: {found[key]} and {name}", where=root, hint="keep one of them")
         found[key] = name
-    if not found:
-        raise InputError("no images here", where=root)
     return found
 
 
-def pair(out: Path, gt: Path, allow_missing: bool = False) -> tuple[list[tuple[str, Path, Path]], list[str]]:
-    """Join two folders by key, never by order.
+@dataclass(frozen=True)
+class Matched:
+    """Results and their targets.
 
-    Names are joined as they are; where not one meets, the field's marks of the two sides (``norain-3`` and ``3``,
-    ``3_GT`` and ``3_DR``) are taken off, if that leaves every name of its own.
+    Args:
+        pairs: (key, result, target) sorted by key.
+        scenes: one for each pair; results of one target share it.
+        layout: how they were joined, with the number of pairs: one line.
+        notes: what a reader should know: names that were joined by more than equality, files that were left out.
+        left_out: (name, reason) of every file that is scored with none.
+    """
 
-    Returns:
-        (key, output, target) sorted by key, and notes.
+    pairs: list[tuple[str, Path, Path]]
+    scenes: list[str]
+    layout: str
+    notes: list[str]
+    left_out: list[tuple[str, str]]
+
+
+def match(
+    out: Path, gt: Path, allow_missing: bool = False, pattern: str | None = None, suffix: str | None = None
+) -> Matched:
+    """Join two folders by name, never by order (``rainrag.pairing.pair_lists``).
+
+    Args:
+        allow_missing: leave out what has no partner, with a note.
+        pattern, suffix: as for ``pair_lists``; results are the rainy side.
 
     Raises:
-        InputError: when keys are left over, unless ``allow_missing``.
+        InputError: when names are left over, unless ``allow_missing``.
     """
-    left, right, notes = meet(keys(out), keys(gt))
-    common = sorted(set(left) & set(right), key=natural)
-    only_out, only_gt = sorted(set(left) - set(right), key=natural), sorted(set(right) - set(left), key=natural)
-    if not common or ((only_out or only_gt) and not allow_missing):
-        shown = []
-        for what, rest in ((f"only in {out}", only_out), (f"only in {gt}", only_gt)):
-            if rest:
-                shown.append(f"{what}: {len(rest)} ({', '.join(rest[:5])}{' …' if len(rest) > 5 else ''})")
-        raise InputError(
-            f"the two folders do not hold the same images; {'; '.join(shown)}",
-            hint="give both sides equal names"
-            + ("" if not common else ", or score the common ones with --allow-missing"),
-        )
-    if only_out or only_gt:
-        notes.append(f"{len(only_out)} outputs and {len(only_gt)} targets had no partner and were left out")
-    return [(k, out / left[k], gt / right[k]) for k in common], notes
+    (results, other_out), (targets, other_gt) = folder_images(out), folder_images(gt)
+    found = pair_lists(results, targets, pattern=pattern, suffix=suffix)
+    if not found.pairs or (found.left and not allow_missing):
+        raise _refusal(out, gt, found)
+    notes = [] if found.layout.startswith("equal names") else [found.layout]
+    left_out = [(x.name, PARTNERS[x.reason]) for x in found.left]
+    if left_out:
+        lost = sum(x.clean for x in found.left)
+        notes.insert(0, f"{len(left_out) - lost} outputs and {lost} targets had no partner and were left out")
+    left_out += [*other_out, *other_gt]
+    notes += [f"not read: {line}" for line in grouped([*other_out, *other_gt])]
+    pairs = sorted(found.pairs, key=lambda p: natural(printable(p.key)))
+    return Matched(
+        [(printable(p.key), out / p.lq, gt / p.gt) for p in pairs],
+        [printable(p.scene) for p in pairs],
+        found.describe(),
+        notes,
+        left_out,
+    )
 
 
-def meet(left: dict[str, str], right: dict[str, str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Two sides' names by key, without the marks of the sides where no plain names are equal; and what was done."""
-    if not set(left) & set(right):
-        bare_left, bare_right = _bare(left), _bare(right)
-        if bare_left and bare_right and set(bare_left) & set(bare_right):
-            return bare_left, bare_right, ["names joined without the marks of their side (norain-, _gt …)"]
-    return left, right, []
+def pair(out: Path, gt: Path, allow_missing: bool = False) -> tuple[list[tuple[str, Path, Path]], list[str]]:
+    """(key, output, target) sorted by key, and notes: see ``match``."""
+    found = match(out, gt, allow_missing)
+    return found.pairs, found.notes
 
 
-def _bare(found: dict[str, str]) -> dict[str, str] | None:
-    bare: dict[str, str] = {}
-    for key, name in found.items():
-        plain = _SIDES.sub(lambda m: m.group(1) or "", key)
-        if plain in bare:
-            return None
-        bare[plain] = name
-    return bare
+#: Why a name has no partner, in words.
+PARTNERS = {
+    "missing-gt": "no target of this name",
+    "missing-lq": "no output of this name",
+    "ambiguous-gt": "several targets could belong to it",
+    "duplicate-key": "two files with one name",
+    "case-clash": "names that differ in upper and lower case only",
+}
+
+
+def _refusal(out: Path, gt: Path, found: Pairing) -> InputError:
+    """What is left over on either side, and what would help."""
+    lines: dict[str, list[str]] = {}
+    for x in found.left:
+        side = gt if x.clean else out
+        what = f"only in {side}" if x.reason.startswith("missing") else f"{PARTNERS[x.reason]} in {side}"
+        more = f" (and {', '.join(x.others)})" if x.others else ""
+        lines.setdefault(what, []).append(printable(f"{stem(x.name) if not more else x.name}{more}"))
+    shown = [f"{what}: {len(n)} ({', '.join(n[:5])}{' …' if len(n) > 5 else ''})" for what, n in lines.items()]
+    hint = f"name them alike, or say how they belong together: --pattern '{found.pattern or '{}_rain={}_clean'}'"
+    if found.pairs:
+        hint += f"; {len(found.pairs)} pairs alone: --allow-missing"
+    return InputError(f"the two folders do not hold the same images; {'; '.join(shown)}", hint=hint)
 
 
 # ---------------------------------------------------------------- scoring
+@dataclass(frozen=True)
+class BadImage:
+    """A pair that cannot be scored: ``reason`` as of DecodeError, or ``size``."""
+
+    key: str
+    reason: str
+    what: str
+    where: str
+    hint: str | None
+
+
+class BadImagesError(InputError):
+    """Pairs that cannot be scored, all of them: ``bad``."""
+
+    def __init__(self, bad: Sequence[BadImage], of: int) -> None:
+        first = bad[0]
+        if len(bad) == 1:
+            super().__init__(f"{first.key}: {first.what}", where=first.where, hint=first.hint)
+        else:
+            lines = [f"- {b.key}: {b.what} [{printable(b.where)}]" for b in bad]
+            hint = first.hint or "mend or remove them, or score the others with --allow-missing"
+            super().__init__(f"{len(bad)} of {of} images cannot be scored:\n" + "\n".join(lines), hint=hint)
+        self.bad = tuple(bad)
+
+
 def score_pairs(
     pairs: Sequence[tuple[str, Path, Path]],
     protocol: Protocol,
@@ -135,40 +212,51 @@ def score_pairs(
     workers: int = 2,
     scenes: Sequence[str] | None = None,
     inference: str = "full",
+    skip_bad: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Scores:
     """Score files.
 
     Args:
         extra: perceptual metrics besides PSNR and SSIM.
-        scenes: one a pair, for the intervals; None takes every image for its own.
+        scenes: one for each pair, for the intervals; None takes every image for its own.
+        skip_bad: leave out images that cannot be scored, with a note each, if any other can.
         progress: called with -total first, then with 1 an image.
 
     Raises:
-        InputError: when an image cannot be read or sizes differ; the message names the key.
+        InputError: when images cannot be read or sizes differ; the message names every key, and ``bad`` has them all.
     """
     wanted = list(dict.fromkeys([*(["lpips"] if protocol.lpips else []), *extra]))
     models, unavailable = perceptual(wanted, download)
     if progress:
         progress(-len(pairs))
 
-    def one(item: tuple[str, Path, Path]) -> tuple[dict[str, Any], images.U8, images.U8]:
+    def one(item: tuple[str, Path, Path]) -> tuple[dict[str, Any], Any, Any] | BadImage:
         key, a, b = item
         try:
-            out, gt = images.read(a).rgb, images.read(b).rgb
+            out, gt = metrics.alike(images.read(a).rgb, images.read(b).rgb, protocol)
             return {"key": key, **metrics.score(out, gt, protocol, exact)}, out, gt
         except (DecodeError, InputError) as e:
-            raise InputError(f"{key}: {e.what}", where=e.where or a, hint=e.hint) from e
+            return BadImage(key, getattr(e, "reason", "size"), e.what, e.where or str(a), e.hint)
 
-    rows = []
-    for row, out, gt in ahead(one, pairs, workers):
-        for model in models:
-            cut = [metrics.region(x, protocol.border, protocol.multiple) for x in (out, gt)]
-            row[model.name] = model(cut[0], cut[1])
-        rows.append(row)
+    rows, bad, kept = [], [], []
+    for n, answer in enumerate(ahead(one, pairs, workers)):
+        if isinstance(answer, BadImage):
+            bad.append(answer)
+        else:
+            row, out, gt = answer
+            for model in models:
+                cut = [metrics.region(x, protocol.border, protocol.multiple) for x in (out, gt)]
+                row[model.name] = model(cut[0], cut[1])
+            rows.append(row)
+            kept.append(n)
         if progress:
             progress(1)
-    return summarise(rows, protocol, models, unavailable, scenes, inference)
+    if bad and not (skip_bad and rows):
+        raise BadImagesError(bad, len(pairs))
+    scores = summarise(rows, protocol, models, unavailable, scenes and [scenes[n] for n in kept], inference)
+    scores.notes.extend(f"left out: {b.key} ({b.what})" for b in bad)
+    return scores
 
 
 def perceptual(wanted: Sequence[str], download: bool) -> tuple[list[Any], dict[str, str]]:
@@ -239,13 +327,31 @@ def summarise(
 
 
 def score_folders(
-    out: Path, gt: Path, protocol: Protocol, extra: Sequence[str] = (), allow_missing: bool = False, **settings: Any
+    out: Path,
+    gt: Path,
+    protocol: Protocol,
+    extra: Sequence[str] = (),
+    allow_missing: bool = False,
+    *,
+    pattern: str | None = None,
+    suffix: str | None = None,
+    matched: Matched | None = None,
+    **settings: Any,
 ) -> Scores:
-    """Score a folder of results against a folder of targets (``rainrag score``)."""
-    pairs, notes = pair(out, gt, allow_missing)
-    scores = score_pairs(pairs, protocol, extra, **settings)
-    scores.notes.extend(notes)
-    return scores
+    """Score a folder of results against a folder of targets (``rainrag score``).
+
+    Args:
+        allow_missing: leave out what has no partner or cannot be read, with a note.
+        pattern, suffix: how names belong together: see ``rainrag.pairing.pair_lists``.
+        matched: what ``match`` gave before.
+    """
+    found = matched or match(out, gt, allow_missing, pattern, suffix)
+    scenes = found.scenes if len(set(found.scenes)) < len(found.scenes) else None
+    scores = score_pairs(found.pairs, protocol, extra, scenes=scenes, skip_bad=allow_missing, **settings)
+    scores.notes.extend(found.notes)
+    return replace(
+        scores, layout=found.layout, left_out=[{"name": printable(n), "reason": why} for n, why in found.left_out]
+    )
 
 
 # ---------------------------------------------------------------- explain
@@ -286,13 +392,16 @@ def explain(
     cuts: set[Protocol] = set()  # ways whose crop took something off at least one image
     for key, a, b in pairs:
         out, gt = images.read(a).rgb, images.read(b).rgb
-        for p in ways:
+        for p in tuple(ways):
             if p.multiple > 1 and any(side % p.multiple for side in gt.shape[:2]):
                 cuts.add(p)
             try:
                 totals[p] += metrics.psnr(out, gt, p) if metric == "psnr" else metrics.ssim(out, gt, p)
             except RainRAGError as e:
-                raise InputError(f"{key}: {e.what}", where=a, hint=e.hint) from e
+                if len(ways) == 1:
+                    raise InputError(f"{key}: {e.what}", where=a, hint=e.hint) from e
+                ways = [w for w in ways if w != p]
+                del totals[p]
         if progress:
             progress(1)
     found = []

@@ -24,11 +24,11 @@ HEAVY = {
 
 #: The flow, left to right: a module may import those before it (and the ground), never those after.
 FLOW = [
-    "sources", "render", "ingest", "gate", "audit", "encoders", "store", "stock", "cascade", "voters", "vote", "distill",
-    "splits",
+    "pairing", "sources", "render", "ingest", "gate", "audit", "encoders", "store", "stock", "cascade", "voters", "vote",
+    "distill", "splits",
 ]  # fmt: skip
 GROUND = {"records": set(), "errors": set()}
-BASE = {"records", "errors", "files", "images", "stage", "metrics", "stats"}
+BASE = {"records", "errors", "names", "files", "images", "stage", "metrics", "stats"}
 #: Commands that need a checkout, and so may import its folders.
 CHECKOUT = {"train", "models", "weights", "bench", "explain", "leaderboard", "demo", "derain", "complete"}
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from rainrag.names import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,10 +34,10 @@ def err() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
-def say(text: str) -> None:
-    """A message for people, unless --quiet."""
+def say(text: str, markup: bool = True) -> None:
+    """A message for people, unless --quiet; without ``markup``, brackets in it are text."""
     if not QUIET:
-        err().print(text)
+        err().print(text, markup=markup)
 
 
 def detail(text: str) -> None:
@@ -46,14 +48,15 @@ def detail(text: str) -> None:
 
 def emit(value: Any) -> None:
     """Print a result for programs: one JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n"
+    sys.stdout.write(text.encode(errors="backslashreplace").decode())  # names that are no text: JSON's own escapes
 
 
 def table(title: str | None, columns: list[str], rows: list[list[Any]], right: tuple[str, ...] = ()) -> None:
     """Print a table on stdout; plain tab-separated lines when stdout is no terminal, so that pipes can cut it."""
     if not sys.stdout.isatty():
         for r in [columns, *rows]:
-            sys.stdout.write("\t".join("" if c is None else str(c) for c in r) + "\n")
+            sys.stdout.write("\t".join("" if c is None else printable(str(c)) for c in r) + "\n")
         return
     from rich.table import Table
 

@@ -11,7 +11,10 @@ from rainrag.cli import complete, console
 from rainrag.errors import MissingError, RainRAGError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rainrag.ingest import Report
+    from rainrag.records import Reject
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +39,13 @@ def ingest(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where other settings were used.")] = False,
     lq_glob: Annotated[str | None, typer.Option(help="folder: the rainy files, relative to --root.")] = None,
     gt_glob: Annotated[str | None, typer.Option(help="folder: their clean files; * must stand for the same.")] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="folder: names that belong together: 'RAINY=CLEAN', such as 'wet/{}_*=dry/{}'.")
+    ] = None,
+    suffix: Annotated[str | None, typer.Option(help="folder: what the rainy files' names end with.")] = None,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="folder: photographs without clean sides, whatever their names.")
+    ] = False,
     called: Annotated[str | None, typer.Option("--name", help="folder: name of the set in keys.")] = None,
     subset: Annotated[
         str | None, typer.Option(help="folder: DRS, DRD, NRS or NRD for all pairs.", autocompletion=complete.subsets)
@@ -64,7 +74,8 @@ def ingest(
     if name is None:
         alone = {
             "--root": root, "--out": out, "--split": split, "--limit": limit, "--per-scene": per_scene, "--link": link,
-            "--overwrite": overwrite, "--lq-glob": lq_glob, "--gt-glob": gt_glob, "--name": called, "--subset": subset,
+            "--overwrite": overwrite, "--lq-glob": lq_glob, "--gt-glob": gt_glob, "--pattern": pattern,
+            "--suffix": suffix, "--unlabelled": unlabelled, "--name": called, "--subset": subset,
             "--licence": licence, "--scenes": scenes, "--backgrounds": backgrounds, "--faults": faults,
             "--keep-ledger-scenes": keep_ledger_scenes, "--html": html,
         }  # fmt: skip
@@ -76,7 +87,10 @@ def ingest(
         ingesting.everything(workers, dry_run, as_json)
         return
     source = sources.get(name)
-    own = {"name": called, "subset": subset, "licence": licence, "lq_glob": lq_glob, "gt_glob": gt_glob}
+    own = {
+        "name": called, "subset": subset, "licence": licence, "lq_glob": lq_glob, "gt_glob": gt_glob,
+        "pattern": pattern, "suffix": suffix, "unlabelled": unlabelled,
+    }  # fmt: skip
     if name != "folder" and any(own.values()):
         raise UsageError(
             f"{', '.join('--' + k.replace('_', '-') for k, v in own.items() if v)} only fit the source 'folder'",
@@ -99,7 +113,8 @@ def ingest(
         raise MissingError(f"'{name}' is not at hand", where=where, hint=hint)
     layout = None
     if name == "folder":
-        source, layout = ingesting.own_folder(source, called, subset, licence, lq_glob, gt_glob)
+        layout = ingesting.own_layout(pattern, suffix, unlabelled, lq_glob, gt_glob)
+        source = ingesting.own_folder(source, called, subset, licence)
     if dry_run:
         ingesting.show_plan(source, where, target, split, limit, per_scene, layout, as_json)
         return
@@ -125,17 +140,35 @@ def show(report: Report, as_json: bool) -> None:
     rows = [
         [place, *(parts.get(s, 0) for s in ("train", "test", "validation"))] for place, parts in report.counts.items()
     ]
-    console.table(f"{report.source}: {report.pairs} pairs", ["subset", "train", "test", "validation"], rows)
-    for r in report.rejects[:20]:
-        console.say(f"[yellow]left out[/] {r.key}: {r.reason} ({r.detail or REASONS[r.reason]})")
-    if len(report.rejects) > 20:
-        console.say(f"… and {len(report.rejects) - 20} more: see {report.out}/report.json")
+    title = f"{report.source}: {report.pairs - report.unlabelled} pairs"
+    if report.unlabelled:
+        title += f", {report.unlabelled} images without a clean side"
+    console.table(title, ["subset", "train", "test", "validation"], rows)
+    left_out(report.rejects, REASONS, f"{report.out}/report.json")
     for note, n in report.notes.items():
         console.say(f"note: {n} images are '{note}'")
     for line in report.expected:
         console.say(f"count differs: {line}")
     place, split = _fullest(report)
     console.say(f'load it with: datasets.load_dataset("{report.out}", "{place}", split="{split}")')
+
+
+def left_out(rejects: Sequence[Reject], reasons: dict[str, str], more: str) -> None:
+    """Files that were left out, grouped by reason and counted, the most frequent first, with a few of each."""
+    groups: dict[str, list[Reject]] = {}
+    for r in rejects:
+        groups.setdefault(r.reason, []).append(r)
+    for reason, found in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+        console.say(f"left out {len(found)}, {reason}: {reasons.get(reason, reason)}", markup=False)
+        for r in found[:EXAMPLES]:
+            console.say(
+                f"  {r.key}" + (f": {r.detail}" if r.detail and r.detail != reasons.get(reason) else ""), markup=False
+            )
+        if len(found) > EXAMPLES:
+            console.say(f"  … and {len(found) - EXAMPLES} more: {more}", markup=False)
+
+
+EXAMPLES = 5
 
 
 def _fullest(report: Report) -> tuple[str, str]:

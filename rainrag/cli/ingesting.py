@@ -12,13 +12,18 @@ from rainrag import sources, workspace
 from rainrag.cli import console
 from rainrag.engine import create
 from rainrag.errors import MissingError, RainRAGError, UsageError
+from rainrag.names import grouped, printable
+from rainrag.pairing import sides
 from rainrag.records import Source, Subset
 from rainrag.sources import layouts
-from rainrag.sources.folder import globs
+from rainrag.sources.folder import PHOTOGRAPHS, globs, own
 
 
 def one(source: Source, root: Path, out: Path, workers: int | None, **settings: Any) -> work.Report:
-    """Ingest one set with a progress bar."""
+    """Ingest one set with a progress bar; first of all, say how its files pair."""
+    layout = settings.pop("layout", None)
+    matched = layouts.match(source, root, (layout,) if layout else None)
+    say_layout(*matched)
     with console.progress(f"ingest {source.name}") as advance:
         return work.ingest(
             source,
@@ -27,26 +32,55 @@ def one(source: Source, root: Path, out: Path, workers: int | None, **settings: 
             create("local", workers=workers),
             progress=lambda _, n: advance(n),
             planned=lambda n: advance(-n),
+            matched=matched,
             **settings,
         )
 
 
-def own_folder(
-    source: Source, name: str | None, subset: str | None, licence: str | None, lq_glob: str | None, gt_glob: str | None
-) -> tuple[Source, layouts.Layout | None]:
+def say_layout(layout: layouts.Layout, found: layouts.Found) -> None:
+    """The first line of what is said: the layout taken, and how many pairs it gives; then what is not read."""
+    console.say(printable(found.described(layout)), markup=False)
+    for line in grouped(found.unread):
+        console.say(f"not read: {line}", markup=False)
+
+
+def own_layout(
+    pattern: str | None, suffix: str | None, unlabelled: bool, lq_glob: str | None = None, gt_glob: str | None = None
+) -> layouts.Layout | None:
+    """How the files of a user's own folder pair, where the options say so.
+
+    Raises:
+        UsageError: for options that exclude each other, or a pattern that is none.
+    """
+    given = {
+        "--pattern": pattern, "--suffix": suffix, "--unlabelled": unlabelled, "--lq-glob": lq_glob,
+    }  # fmt: skip
+    said = [option for option, value in given.items() if value]
+    if gt_glob and not lq_glob:
+        raise UsageError("--gt-glob needs --lq-glob")
+    if len(said) > 1:
+        raise UsageError(f"{' and '.join(said)} exclude each other", hint="one of them")
+    if pattern:
+        sides(pattern)
+    if unlabelled:
+        return PHOTOGRAPHS
+    if lq_glob:
+        return globs(lq_glob, gt_glob)
+    return own(pattern, suffix) if pattern or suffix else None
+
+
+def own_folder(source: Source, name: str | None, subset: str | None, licence: str | None) -> Source:
     """The 'folder' source with what the user says of it.
 
     Raises:
-        UsageError: for an unknown subset or a target glob alone.
+        UsageError: for an unknown subset.
     """
-    if gt_glob and not lq_glob:
-        raise UsageError("--gt-glob needs --lq-glob")
     flags: dict[str, Any] = {"licence": licence}
     if subset:
         if subset.upper() not in Subset.__members__:
             raise UsageError(f"no subset '{subset}'", hint="one of DRS, DRD, NRS, NRD")
         flags |= Subset[subset.upper()].flags
-    return work.renamed(source, name, **flags), globs(lq_glob, gt_glob) if lq_glob else None
+    return work.renamed(source, name, **flags)
 
 
 def show_plan(
@@ -67,17 +101,20 @@ def show_plan(
     found_layout, found = layouts.match(source, root, (layout,) if layout else None)
     pairs = work.select(found.pairs, splits, limit, per_scene)
     files = {f for p in pairs for f in (p.lq, p.gt) if f}
-    size = sum((root / f).stat().st_size for f in files)
+    size = sum(work.file_size(root / f) for f in files)
     plan = {
         "source": source.name,
         "out": str(out),
-        "layout": found_layout.expected,
-        "pairs": len(pairs),
+        "layout": printable(found.described(found_layout)),
+        "pairs": sum(p.gt is not None for p in pairs),
+        "unlabelled": sum(p.gt is None for p in pairs),
         "by_split": dict(Counter(p.split for p in pairs)),
         "scenes": len({(p.split, p.scene) for p in pairs}),
         "bytes": size,
         "left_out": dict(Counter(r.reason for r in found.rejects)),
+        "not_read": dict(Counter(why for _, why in found.unread)),
     }
+    say_layout(found_layout, found)
     if as_json:
         console.emit(plan)
         return

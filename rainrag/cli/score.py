@@ -32,21 +32,32 @@ def score(
     multiple: Annotated[int | None, typer.Option(min=1, help="Centre-crop to multiples of this.")] = None,
     window: Annotated[str | None, typer.Option(help="SSIM window: valid or same.")] = None,
     exact: Annotated[bool, typer.Option("--exact", help="float64 throughout.")] = False,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Score the names both folders have.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Leave out what has no partner or cannot be read, with a note.")
+    ] = False,
+    pattern: Annotated[
+        str | None, typer.Option(help="Names that belong together: 'RESULT=TARGET', such as '{}_net={}_gt'.")
+    ] = None,
+    suffix: Annotated[str | None, typer.Option(help="What the results' names end with: _MyNet_Rain100L.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Let pyiqa fetch weights of its metrics.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 2,
     per_image: Annotated[bool, typer.Option("--per-image", help="Print every image's scores.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Score a folder of results against its targets; every number with the protocol that made it."""
+    from rich.markup import escape
+
     from rainrag import metrics
     from rainrag import score as work
 
     if window not in (None, "valid", "same"):
         raise UsageError(f"no window '{window}'", hint="valid or same")
+    protocols = [metrics.protocol(n, border=border, multiple=multiple, window=window) for n in protocol or ["y"]]
+    matched = work.match(out, gt, allow_missing, pattern, suffix)
+    console.say(matched.layout, markup=False)
     found = []
-    for name in protocol or ["y"]:
-        p = metrics.protocol(name, border=border, multiple=multiple, window=window)
+    for p in protocols:
+        name = p.name
         with console.progress(f"score ({name})") as advance:
             found.append(
                 work.score_folders(
@@ -55,6 +66,7 @@ def score(
                     p,
                     metric or (),
                     allow_missing,
+                    matched=matched,
                     exact=exact,
                     download=download,
                     workers=workers,
@@ -83,7 +95,7 @@ def score(
         for name, why in s.unavailable.items():
             console.say(f"[yellow]{name} is unavailable[/]: {why}")
         for note in s.notes:
-            console.say(f"note: {note}")
+            console.say(f"note: {escape(note)}")
 
 
 def explain(
@@ -91,6 +103,8 @@ def explain(
     images: Annotated[Path | None, typer.Option(help="Folder of results it was computed from.")] = None,
     gt: Annotated[Path | None, typer.Option(help="Folder of their targets.")] = None,
     result: Annotated[Path | None, typer.Option(help="A result of 'rainrag bench' whose images were saved.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="As for 'rainrag score'.")] = None,
+    suffix: Annotated[str | None, typer.Option(help="As for 'rainrag score'.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="How near counts as equal; 0.01 dB or 0.001.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -105,7 +119,9 @@ def explain(
         images, gt = folders(result)
     if images is None or gt is None:
         raise UsageError("which images?", hint="rainrag explain 38.99 --images OUT --gt GT, or --result FILE.json")
-    pairs, notes = work.pair(images, gt)
+    matched = work.match(images, gt, pattern=pattern, suffix=suffix)
+    pairs, notes = matched.pairs, matched.notes
+    console.say(matched.layout, markup=False)
     with console.progress("explain", len(pairs)) as advance:
         found = work.explain(number, pairs, advance)
     near = tolerance if tolerance is not None else (0.01 if number > 1 else 0.001)

@@ -3,16 +3,57 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import PurePosixPath
 
+from rainrag.errors import LayoutError
 from rainrag.images import SUFFIXES
+from rainrag.names import printable
+from rainrag.pairing import pair_folder
 from rainrag.records import PairFiles, Source
-from rainrag.sources.layouts import Found, Layout, Rule, Tree, equal_name, unsplit
+from rainrag.sources.layouts import Found, Layout, Rule, Tree, split_of, unsplit
 
-PAIRS = equal_name(
-    "FOLDER/{input|lq|rain|rainy|data …}/NAME.* with FOLDER/{target|gt|clean|norain …}/NAME.*, in any depth",
-    stem="{where}{name}", scene="{split}/{where}{name}",
-)  # fmt: skip
+
+def own(pattern: str | None = None, suffix: str | None = None) -> Layout:
+    """Pairs in whatever way people name them (``rainrag.pairing.pair_folder``).
+
+    Args:
+        pattern, suffix: how names belong together, where a user says so.
+    """
+    shown = (
+        "pairs told by folders (rain/ and norain/, input/ and target/, wet/ and dry/ …) or by marks in file names "
+        "(X_rainy and X_clean …), in any depth"
+    )
+    find = partial(_own_pairs, pattern, suffix)
+    return Layout("own", f"names that fit '{pattern}'" if pattern else shown, find=find)
+
+
+def _own_pairs(pattern: str | None, suffix: str | None, tree: Tree) -> Found:
+    """Pairs of a tree.
+
+    Raises:
+        LayoutError: where names could pair and nothing tells how, with the pattern that would.
+    """
+    made = pair_folder(tree.images, pattern=pattern, suffix=suffix)
+    if made.refused:
+        raise LayoutError(
+            f"{printable(made.refused)}; nothing was taken for a photograph without a clean side",
+            where=tree.root,
+            hint=f"--pattern '{printable(made.pattern or 'RAINY=CLEAN, each with one {}')}' says which belong together "
+            "(rainy side first); --unlabelled takes all as photographs",
+        )
+    found = Found(told=made.describe() if made.pairs else "")
+    for p in made.pairs:
+        split = split_of(p.key, "") or tree.split(p.lq, "train")
+        stem, scene = unsplit(p.key) or p.key, unsplit(p.scene) or p.scene
+        found.add(PairFiles(stem, p.lq, p.gt, split, f"{split}/{scene}"))
+    for x in made.left:
+        found.reject(x.name, x.reason, f"also: {', '.join(x.others)}" if x.others else "")
+        found.used.update(x.others if x.reason == "ambiguous-gt" else ())
+    return found
+
+
+PAIRS = own()
 
 
 PHOTOGRAPHS = Layout(
@@ -20,6 +61,7 @@ PHOTOGRAPHS = Layout(
     "a folder of photographs, in any depth",
     (Rule(r"(?P<name>[^/]+)", (), "{where}{name}", "{split}/{where}{name}"),),
     last_resort=True,
+    told="photographs without a clean side",
 )
 
 
@@ -94,5 +136,8 @@ FOLDER = Source(
     night=None,
     accumulation=None,
     real=True,
-    notes=("Pairs by equal names in sibling folders, by --lq-glob and --gt-glob, or photographs without a target.",),
+    notes=(
+        "Pairs by the names of folders and files, by --pattern, --suffix, or --lq-glob and --gt-glob; photographs without "
+        "a target with --unlabelled, or where no two names could pair.",
+    ),
 )

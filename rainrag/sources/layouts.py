@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rainrag.errors import LayoutError
-from rainrag.files import listing, natural, tree
+from rainrag.files import FOLDER_TROUBLE, listing, natural, tree
 from rainrag.images import SUFFIXES
+from rainrag.names import printable, unread
 from rainrag.records import PairFiles, Reject, Source
 
 #: Why a file did not become part of a pair.
@@ -32,6 +33,7 @@ REASONS = {
     "unreadable-folder": "a folder that cannot be listed",
     "unreadable-list": "a list file that cannot be read",
     "not-there": "a list names files that are not there",
+    "not-a-file": "a link that leads nowhere, a pipe, a socket or a device",
     "not-a-pair": "side-by-side halves that are not a rainy image and its clean side",
 }
 
@@ -85,12 +87,38 @@ class Found:
 
     Args:
         passed: images that the layout passes over (masks, other sets); neither used nor reported one by one.
+        unread: (name, reason) of files that are no images by their names.
+        told: what was found, with the number of pairs, in one line; ``described`` makes one where it is empty.
     """
 
     pairs: list[PairFiles] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     passed: list[str] = field(default_factory=list)
+    told: str = ""
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    keys: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def add(self, pair: PairFiles) -> None:
+        """Take a pair, unless its key is taken: then its rainy file is left out."""
+        key = (pair.split, pair.stem)
+        if key in self.keys:
+            self.reject(pair.lq, "duplicate-key", f"{pair.split}/{pair.stem} is {self.keys[key]}")
+        else:
+            self.keys[key] = pair.lq
+            self.pairs.append(pair)
+            self.used.add(pair.lq)
+        self.used.update([pair.gt] if pair.gt else [])
+
+    def described(self, layout: Layout) -> str:
+        """The layout taken and the number of pairs, or of images without a clean side: one line."""
+        if self.told:
+            return self.told
+        pairs = sum(p.gt is not None for p in self.pairs)
+        single = len(self.pairs) - pairs
+        counts = [f"{pairs} pair{'s' * (pairs != 1)}"] * bool(pairs or not single)
+        counts += [f"{single} image{'s' * (single != 1)} without a clean side"] * bool(single)
+        return f"{layout.told or layout.expected}: {', '.join(counts)}"
 
     def reject(self, path: str, reason: str, detail: str = "") -> None:
         """Note a file that is left out."""
@@ -167,6 +195,7 @@ class Layout:
         default_split: where nothing in the path names a split.
         ignore: regular expression of images to pass over (masks, previews, other sets), searched in the path.
         last_resort: considered only when no other layout pairs anything.
+        told: what the images are called where this layout is taken; ``expected`` if empty.
     """
 
     name: str
@@ -177,6 +206,7 @@ class Layout:
     default_split: str = "train"
     ignore: str = ""
     last_resort: bool = False
+    told: str = ""
 
     def apply(self, tree: Tree) -> Found:
         """Pair the files of a tree."""
@@ -304,7 +334,11 @@ def match(source: Source, root: Path, layouts: Iterable[Layout] | None = None) -
         MissingError: when the folder is not there.
     """
     unreadable: list[Reject] = []
-    files = listing(root, lambda p, why: unreadable.append(Reject(p, "unreadable-folder", why)))
+
+    def note(name: str, why: str) -> None:
+        unreadable.append(Reject(name, "unreadable-folder" if why.startswith(FOLDER_TROUBLE) else "not-a-file", why))
+
+    files = listing(root, note)
     files_tree = Tree(root, files)
     best: tuple[Layout, Found] | None = None
     placed = 0
@@ -320,6 +354,7 @@ def match(source: Source, root: Path, layouts: Iterable[Layout] | None = None) -
     if best is None:
         raise _refusal(source, root, files, tried, unreadable)
     best[1].rejects.extend(unreadable)
+    best[1].unread = [(name, why) for name, why in unread(files) if name not in best[1].used]
     best[1].pairs.sort(key=lambda p: (p.split, natural(p.stem)))
     return best
 
@@ -331,11 +366,14 @@ def _refusal(
     lines = [f"no known layout of '{source.name}' fits.", f"Found:\n{tree(files)}", "Expected one of:"]
     lines += [f"  {layout.expected}" for layout, _ in tried]
     turned: dict[str, list[Reject]] = {}
-    for r in [r for _, found in tried for r in found.rejects if r.reason != "unknown-file"] + unreadable:
+    turned_down = [r for _, found in tried for r in found.rejects if r.reason != "unknown-file"]
+    for r in turned_down + unreadable:
         turned.setdefault(r.reason, []).append(r)
     if turned:
         lines.append("Turned down:")
-        lines += [f"  {reason}: {len(rs)}, e.g. {rs[0].key} ({rs[0].detail})" for reason, rs in turned.items()]
+        lines += [
+            f"  {reason}: {len(rs)}, e.g. {printable(rs[0].key)} ({rs[0].detail})" for reason, rs in turned.items()
+        ]
     passed = sorted({p for _, found in tried for p in found.passed})
     if passed:
         lines.append(f"Passed over as part of another set, masks or previews: {len(passed)}, e.g. {passed[0]}")
