@@ -141,6 +141,37 @@ class Routing:
         return self.probabilities.shape[1] * (share * self.probabilities.mean(0)).sum()
 
 
+def indecision(probabilities: Tensor, kinds: Tensor | None = None) -> Tensor:
+    """What a hard router's training minimises so that it decides: the mean entropy of an image's probabilities less the
+    entropy of the batch's mean, which is minus the information that the image has about the expert (Krause et al.,
+    Discriminative clustering by regularized information maximization, NeurIPS 2010). With types, the same of the type:
+    images of one type are to choose alike, without a word on which expert is whose.
+
+    Args:
+        probabilities: (B, experts), sum 1.
+        kinds: (B,) numbers of types; negative for images that have none.
+
+    Returns:
+        Between -2 log(experts) and 0 (without types: -log(experts)).
+    """
+    even = _entropy(probabilities.mean(0))
+    loss = _entropy(probabilities).mean() - even
+    if kinds is None or not (known := kinds >= 0).any():
+        return loss
+    p, k = probabilities[known], kinds[known]
+    one = F.one_hot(k).to(p.dtype)
+    one = one[:, one.any(0)]
+    count = one.sum(0)
+    means = (one.t() @ p) / count[:, None]
+    of_types = (count * _entropy(means)).sum() / count.sum()
+    return loss + of_types - _entropy(p.mean(0))
+
+
+def _entropy(p: Tensor) -> Tensor:
+    """(..., n) to (...), in nats."""
+    return -(p * p.clamp_min(1e-8).log()).sum(-1)
+
+
 class Router(nn.Module):
     """Equations (11) and (13): softmax of a linear map of the image's mean feature; hard ones keep the top k of it.
 
@@ -227,6 +258,11 @@ def dispatch(experts: Sequence[Expert], x: Tensor, weights: Tensor, training: bo
     return out
 
 
+def exporting() -> bool:
+    """Whether a graph is being recorded that must hold for any image: torch.jit.trace, torch.export."""
+    return bool(torch.jit.is_tracing()) or torch.compiler.is_exporting()  # type: ignore[attr-defined, no-untyped-call]
+
+
 _untraced: list[Any] = []
 
 
@@ -268,9 +304,12 @@ class MoEAttention(nn.Module):
         self.experts = nn.ModuleList(experts_of(channels, heads, experts, kind))
 
     def forward(self, x: Tensor, routing: Routing) -> Tensor:
-        """(B, C, H, W) to the same, with the router's decision or another."""
+        """(B, C, H, W) to the same, with the router's decision or another.
+
+        An exported graph cannot leave experts out, so there all run and those that were not chosen count for nothing.
+        """
         experts: Sequence[Expert] = list(self.experts)  # type: ignore[arg-type]
-        if routing.hard:
+        if routing.hard and not exporting():
             run = untraced() if torch.compiler.is_dynamo_compiling() else dispatch
             chosen: Tensor = run(experts, x, routing.weights, self.training)
             return chosen

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 #: A UniRain that runs in a moment: one block a level, four to sixteen channels.
 SIZES: dict[str, Any] = {
-    "preset": "tiny", "widths": [4, 8, 12, 16], "experts": 2, "heads": [1, 1, 1, 1],
+    "preset": "tiny-v1", "widths": [4, 8, 12, 16], "experts": 2, "heads": [1, 1, 1, 1],
 }  # fmt: skip
 
 
