@@ -18,7 +18,6 @@ from rainrag.errors import IntegrityError, MissingError, UsageError
 from rainrag.files import canonical, fingerprint, read_json, sha256_file, write_json, write_text
 from rainrag.records import Reject
 from rainrag.restore.contract import Contract
-from rainrag.restore.models import UNIRAIN
 
 if TYPE_CHECKING:
     from torch import nn
@@ -117,7 +116,8 @@ def build(model: str, options: dict[str, Any]) -> tuple[nn.Module, Contract]:
         from rainrag.unirain.network import UniRain
 
         try:
-            return UniRain(**options), UNIRAIN
+            network = UniRain(**options)
+            return network, Contract(multiple=network.multiple)
         except TypeError as e:
             raise UsageError(f"options of UniRain: {e}", hint="docs/unirain.md lists them") from e
     import baselines

@@ -50,6 +50,12 @@ def derain(
     max_pixels: Annotated[
         int | None, typer.Option(min=1, help="--tile auto takes images up to this size whole on a CPU; 500000.")
     ] = None,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, help="0: the photograph as it came, 1: as restored; between them a blend.")
+    ] = 1.0,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Mean over 8 flips and quarter turns, in 8 times the time.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results anew that are there already.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -64,10 +70,10 @@ def derain(
     todo = restore.jobs(inputs, out)
     memory.keep()
     found = restore.find(model, weights, baseline)
-    settings = {} if max_pixels is None else {"max_pixels": max_pixels}
+    settings: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
     engine = restore.Restorer(
         found.network, found.contract, device=device, precision=precision,
-        channels_last=channels_last, compile=compiled, batch=batch, **settings,
+        channels_last=channels_last, compile=compiled, batch=batch, strength=strength, ensemble=ensemble, **settings,
     )  # fmt: skip
     fresh = [j for j in todo if overwrite or not j.target.exists()]
     also = Comparison(out) if compare else None

@@ -13,8 +13,6 @@ from rainrag.errors import InputError, MissingError, UsageError
 from rainrag.files import read_json
 from rainrag.restore.contract import Contract
 
-#: What a UniRain asks for: three halvings of the size.
-UNIRAIN = Contract(multiple=8)
 #: Set of weights in the wheel that is used when none is named.
 SHIPPED = "tiny"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -121,7 +119,7 @@ def _loaded(file: Path, shown: str) -> Model:
         network.load_state_dict(load_file(file), strict=True)
     except Exception as e:  # a config's, safetensors' and torch's own kinds all mean the same here
         raise _of_another(file, e) from e
-    return Model("unirain", shown, network.eval(), UNIRAIN)
+    return Model("unirain", shown, network.eval(), Contract(multiple=network.multiple))
 
 
 def _from_hub(name: str) -> Model:
@@ -133,7 +131,7 @@ def _from_hub(name: str) -> Model:
         network = UniRain.from_pretrained(found.path, strict=True, **pinned)
     except Exception as e:  # the Hub's, safetensors' and torch's own kinds all mean the same here
         raise _of_another(name, e) from e
-    return Model("unirain", f"{name}@{found.revision}", network.eval(), UNIRAIN)
+    return Model("unirain", f"{name}@{found.revision}", network.eval(), Contract(multiple=network.multiple))
 
 
 def _of_another(where: object, e: Exception) -> InputError:

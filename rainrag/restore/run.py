@@ -53,13 +53,15 @@ class Restorer:
         contract: what it takes; any size in [0, 1] if not given.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``.
         precision: ``fp32``, or ``bf16`` and ``fp16`` by autocast.
-        channels_last: memory layout; faster for most networks on a GPU.
+        channels_last: memory layout; faster for most networks on a GPU, and taken for lean UniRains on a CPU.
         compile: torch.compile; pays off for many tiles of one size.
         batch: tiles, or images of one size, that pass the network together; 4 on a GPU and 1 on a CPU if not given.
         max_pixels: images up to this size are taken at once by ``auto`` on a CPU.
+        strength: from 0 (the image as it came) to 1 (as the network restores it); between them both are blended.
+        ensemble: mean over the eight flips and quarter turns of the image, in eight times the time.
 
     Raises:
-        UsageError: for a device that is not there or an unknown precision.
+        UsageError: for a device that is not there, an unknown precision, or a strength out of range.
     """
 
     def __init__(
@@ -73,7 +75,13 @@ class Restorer:
         compile: bool = False,
         batch: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        strength: float = 1.0,
+        ensemble: bool = False,
     ) -> None:
+        if not 0 <= strength <= 1:
+            raise UsageError(
+                f"strength {strength}", hint="from 0, the image as it came, to 1, as the network restores it"
+            )
         if precision not in PRECISIONS:
             raise UsageError(f"no precision '{precision}'", hint=did_you_mean(precision, list(PRECISIONS)))
         if batch is not None and batch < 1:
@@ -82,7 +90,9 @@ class Restorer:
         self.device: torch.device = Compute(device=device).place()
         self.precision, self.max_pixels = precision, max_pixels
         self.batch = batch or (4 if self.device.type == "cuda" else 1)
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.strength, self.ensemble = strength, ensemble
+        lean = self.device.type == "cpu" and bool(getattr(getattr(network, "sizes", None), "lean", False))
+        self.layout = torch.channels_last if channels_last or lean else torch.contiguous_format
         moved: Any = network.eval().to(self.device)
         self.network = moved.to(memory_format=self.layout)
         self.routed = callable(getattr(network, "routing", None))
@@ -118,6 +128,20 @@ class Restorer:
     def run(self, images: Sequence[npt.NDArray[Any]], tile: str = "auto", names: Sequence[str] = ()) -> Restored:
         """Restore images of one size, and say how they were taken. See ``restore``."""
         x = _stacked(images, names)
+        modes = range(8) if self.ensemble else range(1)
+        total, taken = np.zeros_like(x), ""
+        for mode in modes:
+            y, inference = self._once(turned(x, mode), tile, names)
+            total += turned_back(y, mode)
+            taken = taken or inference  # a tiling of squares is the same for all turns
+        y = total / np.float32(len(modes))
+        if self.strength < 1:
+            y = x + np.float32(self.strength) * (y - x)
+        marks = f"{'-x8' * self.ensemble}{f'-strength{self.strength:g}' * (self.strength < 1)}"
+        return Restored(np.clip(y, 0, 1), taken + marks)
+
+    def _once(self, x: F32, tile: str, names: Sequence[str]) -> tuple[F32, str]:
+        """(B, H, W, 3) through the network, not clamped, and how it was taken."""
         height, width = x.shape[1:3]
         tiling: Tiling | None = self._tiling(height, width, min(len(x), self.batch), tile)
         batch = self.batch
@@ -126,7 +150,7 @@ class Restorer:
             y = self._attempt(x, plan, batch)
             if y is not None:
                 self._check(y, names)
-                return Restored(np.clip(y, 0, 1), str(plan.tiling))
+                return y, str(plan.tiling)
             if batch > 1:  # the same result at half the memory: this first
                 batch //= 2
             else:
@@ -236,6 +260,20 @@ class Restorer:
                     where=names[i] if i < len(names) else None,
                     hint="--precision fp32" if self.precision != "fp32" else "check the weights: they may be damaged",
                 )
+
+
+def turned(x: F32, mode: int) -> F32:
+    """One of the eight flips and quarter turns of (B, H, W, 3); 0 is none."""
+    x = x[:, :, ::-1] if mode & 1 else x
+    x = x[:, ::-1] if mode & 2 else x
+    return np.ascontiguousarray(x.swapaxes(1, 2) if mode & 4 else x)
+
+
+def turned_back(x: F32, mode: int) -> F32:
+    """What ``turned`` did, undone."""
+    x = x.swapaxes(1, 2) if mode & 4 else x
+    x = x[:, ::-1] if mode & 2 else x
+    return x[:, :, ::-1] if mode & 1 else x
 
 
 def _stacked(images: Sequence[npt.NDArray[Any]], names: Sequence[str]) -> F32:

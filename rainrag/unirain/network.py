@@ -128,6 +128,11 @@ class UniRain(
         self.output = conv(top, 3 * size.stem**2)
         nn.init.normal_(self.output.weight, std=1e-4)  # a fresh network hands its input on
 
+    @property
+    def multiple(self) -> int:
+        """Sides are padded to multiples of this."""
+        return MULTIPLE * self.sizes.stem
+
     def forward(self, x: Tensor, routes: Mapping[str, Tensor] | None = None) -> Tensor:
         """Restore images.
 
@@ -170,7 +175,7 @@ class UniRain(
 
     def _run(self, x: Tensor, routes: Mapping[str, Tensor] | None) -> tuple[Tensor, dict[str, Routing]]:
         height, width = x.shape[2:]
-        n = MULTIPLE * self.sizes.stem
+        n = self.multiple
         x = reflected(x, n * -(-height // n), n * -(-width // n))
         seen: dict[str, Routing] = {}
 

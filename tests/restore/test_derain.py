@@ -63,7 +63,8 @@ def test_a_folder_with_a_bad_file_and_a_comparison(photos: Path, weights: Path, 
     assert (got["n"], got["skipped"], got["model"], got["weights"]) == (3, 0, "unirain", str(weights))
     assert [(f["reason"], Path(f["input"]).name) for f in got["failed"]] == [("not-an-image", "bad.png")]
     assert [Path(i["output"]) for i in got["images"]] == [out / f"{i}.png" for i in range(3)]
-    engine = Restorer(models.unirain(weights).network, models.UNIRAIN, device="cpu")
+    found = models.unirain(weights)
+    engine = Restorer(found.network, found.contract, device="cpu")
     for i in range(3):
         wanted = np.rint(engine.restore(picture(i, 40, 24)) * 255).astype(np.uint8)
         assert np.array_equal(images.read(out / f"{i}.png").rgb, wanted)

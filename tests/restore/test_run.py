@@ -264,3 +264,39 @@ def test_a_fault_of_the_network_is_not_taken_for_memory() -> None:
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
         Restorer(Wrong(), device="cpu").restore(image(4, 4))
+
+
+# ---------------------------------------------------------------- strength and ensemble
+class Leftward(torch.nn.Module):
+    """Adds a ramp that rises from left to right, whatever the image is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.linspace(0, 0.2, x.shape[3])
+
+
+def test_strength_blends_with_the_photograph() -> None:
+    x = image(12, 10)
+    whole = Restorer(nets.Darker(), device="cpu").run([x])
+    part = Restorer(nets.Darker(), device="cpu", strength=0.25).run([x])
+    assert np.allclose(part.images[0], x + 0.25 * (whole.images[0] - x), atol=1e-6)
+    assert part.inference == "full-strength0.25"
+    assert np.array_equal(Restorer(nets.Darker(), device="cpu", strength=0).restore(x), x)
+    with pytest.raises(UsageError, match="strength"):
+        Restorer(nets.Darker(), device="cpu", strength=1.5)
+
+
+def test_an_ensemble_is_the_mean_over_eight_turns() -> None:
+    x = 0.5 * image(8, 12)
+    found = Restorer(Leftward(), device="cpu", ensemble=True).run([x])
+    across, down = np.linspace(0, 0.2, 12), np.linspace(0, 0.2, 8)
+    ramps = [across, across[::-1], down[:, None], down[::-1, None]]
+    by_hand = sum(np.broadcast_to(r, (8, 12)) for r in ramps) / 4
+    assert np.allclose(found.images[0] - x, by_hand[..., None], atol=1e-6)
+    assert found.inference == "full-x8"
+
+
+def test_every_turn_is_undone() -> None:
+    x = image(5, 7)[None]
+    seen = [run.turned(x, mode) for mode in range(8)]
+    assert all(np.array_equal(run.turned_back(y, mode), x) for mode, y in enumerate(seen))
+    assert len({(y.shape, y.tobytes()) for y in seen}) == 8
