@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.entrants import Entrant, Folder, Network, cut_alike
+from benchmarks.entrants import Entrant, Folder, Network, crop_of
 from benchmarks.testsets import Item, Opened, TestSet, seen
 from rainrag import images, metrics, results, score
 from rainrag.errors import DecodeError, InputError, MissingError, UsageError
@@ -193,7 +193,7 @@ def run(
     worker = (
         Network(entrant, settings.tile, settings.device, settings.precision)
         if entrant.folder is None
-        else Folder(entrant.folder, opened)
+        else Folder(entrant, opened)
     )
     scorer = Scorer(protocols, settings.extra, settings.download)
     log = Log(root / opened.name, _identity(entrant, opened, settings, scorer, worker.device))
@@ -234,14 +234,16 @@ def _rows(items: Sequence[Item], worker: Network | Folder, scorer: Scorer, keep:
 
     def finish(item: Item, out: Any, gt: images.U8 | None, inference: str, seconds: float) -> dict[str, Any]:
         try:
-            if gt is not None:
-                out, gt = cut_alike(out, gt) if isinstance(worker, Folder) else (out, gt)
+            crop = crop_of(out, gt) if gt is not None and isinstance(worker, Folder) else None
+            if crop:
+                gt = metrics.region(gt, multiple=crop)
             scores = scorer(out, gt)
         except InputError as e:
             return {"key": item.key, "skipped": e.what}
         if keep:
             keep(item, out)
-        return {"key": item.key, "scores": scores, "inference": inference, "seconds": seconds}
+        row = {"key": item.key, "scores": scores, "inference": inference, "seconds": seconds}
+        return {**row, "crop": crop} if crop else row
 
     with ThreadPoolExecutor(WORKERS) as pool:
         waiting: deque[Future[dict[str, Any]]] = deque()
@@ -308,7 +310,7 @@ def _write(
     bad = {i.key: log.rows[i.key]["skipped"] for i in opened.items if "skipped" in log.rows[i.key]}
     if not good:
         raise InputError(f"not one image of {opened.name} could be scored: {next(iter(bad.values()))}")
-    inference = "+".join(sorted({log.rows[i.key]["inference"] for i in good}))
+    inference = "+".join(sorted({_inference(log.rows[i.key], protocol) for i in good}))
     rows = [{"key": i.key, **log.rows[i.key]["scores"][protocol.name]} for i in good]
     scenes = [i.scene for i in good]
     marks = dict(zip((i.key for i in opened.items), seen(opened, entrant.trained_on, entrant.hashes), strict=True))
@@ -316,7 +318,7 @@ def _write(
     scored = score.summarise(rows, protocol, scorer.models[protocol.name], unavailable, scenes, inference)
     for item, row in zip(good, scored.images, strict=True):
         row |= {"scene": item.scene, "seen": marks[item.key], "seconds": log.rows[item.key]["seconds"]}
-    notes = [*opened.notes, *entrant.notes, *scored.notes]
+    notes = [*opened.notes, *entrant.notes, *scored.notes, *(worker.notes if isinstance(worker, Folder) else ())]
     notes += [f"{name} is unavailable: {why}" for name, why in unavailable.items()]
     notes += [f"left out: {key} ({why})" for key, why in bad.items()]
     notes += [results.BUSY] if busy else []
@@ -340,6 +342,13 @@ def _write(
         notes=tuple(notes),
     )
     return results.save(root, result, scored.images, settings.tile)
+
+
+def _inference(row: dict[str, Any], protocol: Protocol) -> str:
+    """How the network saw an image, and that its target was cut like a cropped result where the protocol does not say so."""
+    if "crop" in row and protocol.multiple % row["crop"]:
+        return f"target-crop{row['crop']}"
+    return str(row["inference"])
 
 
 def clean(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, Any] | None:

@@ -15,6 +15,8 @@ from benchmarks.testsets import Item, Opened
 from rainrag import images, ledger, metrics, score, workspace
 from rainrag.errors import InputError, MissingError, UsageError, did_you_mean
 from rainrag.files import sha256_file
+from rainrag.names import grouped, printable
+from rainrag.pairing import Pairing, pair_lists
 
 if TYPE_CHECKING:
     from baselines.card import Card, Weights
@@ -36,6 +38,7 @@ class Entrant:
         network, contract: as ``rainrag.restore.Restorer`` takes them; None for a folder.
         folder: of images that were made elsewhere.
         file: of the weights.
+        pattern, suffix: how the names of a folder belong to those of a test set (``rainrag.pairing.pair_lists``).
     """
 
     name: str
@@ -48,6 +51,8 @@ class Entrant:
     folder: Path | None = None
     notes: tuple[str, ...] = ()
     file: Path | None = None
+    pattern: str | None = None
+    suffix: str | None = None
 
 
 def find(name: str, weights: str | None, kin: Sequence[str] = ()) -> Entrant:
@@ -205,36 +210,64 @@ class Network:
 
 
 class Folder:
-    """Images that were made elsewhere, found by key and never by order.
+    """Images that were made elsewhere, found by name and never by order (``rainrag.pairing.pair_lists``).
+
+    They may be named like the results of RainRAG (the keys of the set), like its inputs, or like its targets.
 
     Raises:
-        InputError: when images of the set are not in the folder.
+        InputError: when images of the set are not in the folder, or several are of one.
     """
 
     device = "none"
 
-    def __init__(self, folder: Path, opened: Opened) -> None:
-        left, right, self.notes = score.meet(score.keys(folder), {i.key: i.key for i in opened.items})
-        missing = sorted(right[k] for k in set(right) - set(left))
+    def __init__(self, entrant: Entrant, opened: Opened) -> None:
+        assert entrant.folder is not None  # as for every entrant that is run by this class
+        folder = entrant.folder
+        found, other = score.folder_images(folder)
+        tried = [self._joined(found, names, entrant) for names in _spellings(opened)]
+        matched, by_name = min(tried, key=lambda t: len(opened.items) - len({p.gt for p in t[0].pairs}))
+        first: dict[str, str] = {}
+        for p in matched.pairs:
+            first.setdefault(by_name[p.gt], p.lq)
+        missing = sorted(i.key for i in opened.items if i.key not in first)
+        if missing or len(first) < len(matched.pairs):
+            raise self._refusal(folder, opened, missing, matched)
+        self.files = {key: folder / name for key, name in first.items()}
+        self.layout = matched.describe()
+        self.notes = [] if matched.layout.startswith("equal names") else [matched.layout]
+        unused = [(n, "not an image of this test set") for n in found if n not in set(first.values())]
+        self.notes += [f"not read: {line}" for line in grouped([*unused, *other])]
+
+    @staticmethod
+    def _joined(found: list[str], names: dict[str, str], entrant: Entrant) -> tuple[Pairing, dict[str, str]]:
+        return pair_lists(found, names, pattern=entrant.pattern, suffix=entrant.suffix), names
+
+    @staticmethod
+    def _refusal(folder: Path, opened: Opened, missing: list[str], matched: Pairing) -> InputError:
         if missing:
-            raise InputError(
-                f"{len(missing)} of {len(opened.items)} images of {opened.name} are not here: "
-                f"{', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}",
-                where=folder,
-                hint="name them like the inputs of the test set; other formats and sub-folders are fine",
-            )
-        self.files = {right[k]: folder / left[k] for k in right}
+            what = f"{len(missing)} of {len(opened.items)} images of {opened.name} are not here: "
+            what += f"{', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}"
+        else:
+            what = f"several images of one input of {opened.name}: {matched.describe()}"
+        pattern = printable(matched.pattern or "{}_net={}")
+        hint = f"name them like the inputs of the test set, or say how: --pattern '{pattern}', --suffix _net"
+        return InputError(what, where=folder, hint=hint)
 
     def __call__(self, item: Item, lq: images.U8) -> tuple[images.U8, str]:
         """The image as it is stored."""
         return images.read(self.files[item.key]).rgb, "full"
 
 
-def cut_alike(out: Any, gt: images.U8) -> tuple[Any, images.U8]:
-    """A target cut like an output that was cropped around its centre to multiples of 16, as UniRain's script saves it;
-    others as they are."""
-    if out.shape != gt.shape:
-        cut = metrics.region(gt, multiple=16)
-        if cut.shape == out.shape:
-            return out, cut
-    return out, gt
+def _spellings(opened: Opened) -> list[dict[str, str]]:
+    """Names that the images of a set go by, each with the item's key: keys, names of the inputs, names of the targets."""
+    found = [{i.key: i.key for i in opened.items}]
+    for side in ("lq_name", "gt_name"):
+        names = {getattr(i, side): i.key for i in opened.items}
+        if "" not in names and len(names) == len(opened.items):
+            found.append(names)
+    return found
+
+
+def crop_of(out: Any, gt: images.U8) -> int | None:
+    """The multiple that an output was cropped to around its centre, as UniRain's script saves it; None for others."""
+    return metrics.cropped_to(out.shape, gt.shape)

@@ -80,6 +80,7 @@ class Asked:
         testsets: as ``testsets.open_set`` takes them; empty for the experiment's, else all that are at hand.
         weights: by model; under "" for the only one.
         folder: images that were made elsewhere, and the name they go by.
+        pattern, suffix: how their names belong to those of a test set.
         limit: first images only.
     """
 
@@ -89,6 +90,8 @@ class Asked:
     weights: Mapping[str, str] | None = None
     folder: tuple[str, Path] | None = None
     limit: int | None = None
+    pattern: str | None = None
+    suffix: str | None = None
 
 
 def plan(asked: Asked, settings: Settings, root: Path) -> tuple[list[Step], list[Missing]]:
@@ -155,7 +158,7 @@ def _opened(names: Sequence[str], limit: int | None, optional: bool, missing: li
 def _entrant(entry: Entry, kin: Sequence[str], asked: Asked, missing: list[Missing]) -> Entrant | None:
     if asked.folder is not None:
         name, folder = asked.folder
-        return Entrant(name, folder=folder)
+        return Entrant(name, folder=folder, pattern=asked.pattern, suffix=asked.suffix)
     if entry.train and entry.weights and not (workspace.home() / entry.weights).exists():
         missing.append(Missing(f"the weights of '{entry.label or entry.model}' ({entry.weights})", entry.train))
         return None

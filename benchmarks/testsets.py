@@ -19,6 +19,7 @@ from typing import Any
 from rainrag import audit, dataset, images, score, sources, workspace
 from rainrag.errors import DecodeError, InputError, MissingError, RainRAGError, UsageError, did_you_mean
 from rainrag.files import fingerprint, natural, read_json, sha256_bytes, write_json
+from rainrag.names import printable
 from rainrag.sources import layouts
 
 
@@ -145,6 +146,7 @@ class Item:
         scene: all images of one clean picture share it, by the set's names and by the pixels.
         lq, gt: files; or (shard, row group, row) of a dataset.
         phash: of the clean side (of the photograph where there is none).
+        lq_name, gt_name: what the files are called, for results that are named like them; empty where not known.
     """
 
     key: str
@@ -154,6 +156,8 @@ class Item:
     lq_sha256: str
     gt_sha256: str | None
     phash: str
+    lq_name: str = ""
+    gt_name: str = ""
 
     def read(self) -> tuple[images.Decoded, images.Decoded | None]:
         """Both sides, decoded.
@@ -339,7 +343,7 @@ def _of_folder(testset: TestSet, place: Path) -> list[dict[str, Any]]:
         if testset.subset and subset_of(*flags) != testset.subset:
             continue
         gt = place / p.gt if p.gt and testset.paired else None
-        rows.append({"key": p.stem, "scene": p.scene, "lq": place / p.lq, "gt": gt})
+        rows.append({"key": printable(p.stem), "scene": printable(p.scene), "lq": place / p.lq, "gt": gt})
     return rows
 
 
@@ -367,7 +371,7 @@ def _of_dataset(testset: TestSet, place: Path) -> list[dict[str, Any]]:
 def _examined(rows: Sequence[dict[str, Any]], testset: TestSet) -> tuple[list[Item], dict[str, str]]:
     """Items with their hashes; those of files are kept in the workspace's cache until a file changes."""
     if rows and not isinstance(rows[0]["lq"], Path):
-        return [Item(**r) for r in rows], {}
+        return [Item(**r) for r in rows], {}  # names of files are not in the keys of a dataset
     stamp = [[r["key"], *(_stamp(r[side]) for side in ("lq", "gt"))] for r in rows]
     cache = workspace.place("cache", "testsets", f"{testset.name}-{fingerprint(stamp)}.json")
     known = read_json(cache) if cache.exists() else None
@@ -380,7 +384,7 @@ def _examined(rows: Sequence[dict[str, Any]], testset: TestSet) -> tuple[list[It
         if "skipped" in found:
             skipped[row["key"]] = found["skipped"]
         else:
-            items.append(Item(**row, **found))
+            items.append(Item(**row, **found, lq_name=row["lq"].name, gt_name=row["gt"].name if row["gt"] else ""))
     return items, skipped
 
 

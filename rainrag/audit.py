@@ -19,6 +19,7 @@ from rainrag import dataset, gate, images, workspace
 from rainrag.errors import DecodeError, InputError
 from rainrag.files import fingerprint, natural, sha256_bytes
 from rainrag.ledger import Ledger
+from rainrag.names import printable
 from rainrag.records import PairFiles
 from rainrag.sources import layouts
 from rainrag.sources.folder import FOLDER
@@ -97,6 +98,9 @@ class Entry:
     drop: bool | None = None
 
 
+Found = tuple[list[Shard], list[dict[str, str]]]
+
+
 @dataclass
 class Inspect:
     """The stage: decode, hash, run the gate."""
@@ -118,6 +122,8 @@ class Inspect:
         bad: list[dict[str, str]] = []
         for entry, lq, gt in _read(shard.rows):
             try:
+                if isinstance(lq, DecodeError):
+                    raise lq
                 items.append(asdict(self.item(entry, lq, gt)))
             except DecodeError as e:
                 bad.append({"key": entry.key, "reason": e.reason, "detail": e.what})
@@ -163,14 +169,14 @@ def _twice(rgb: images.U8) -> tuple[str | None, str]:
     return "not-a-pair", f"the halves show the same image: {psnr:.1f} dB"
 
 
-def _read(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes, bytes | None]]:
-    """Bytes of the entries of one shard: files, or the rows of one row group."""
+def _read(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes | DecodeError, bytes | None]]:
+    """Bytes of the entries of one shard, or why they cannot be read: files, or the rows of one row group."""
     if entries[0].shard is None:
         for e in entries:
             try:
                 yield e, images.read_bytes(e.lq), images.read_bytes(e.gt) if e.gt else None
-            except DecodeError:
-                yield e, b"", None  # reported as empty by the decoder
+            except DecodeError as why:
+                yield e, why, None
         return
     import pyarrow.parquet as pq
 
@@ -181,26 +187,34 @@ def _read(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes, bytes | None
         yield e, dataset.image_bytes(r["lq"]), dataset.image_bytes(r["gt"]) if r["gt"] else None
 
 
-def entries(data: Path) -> tuple[list[Shard], list[dict[str, str]]]:
+def entries(
+    data: Path, layout: layouts.Layout | None = None, say: Callable[[layouts.Layout, layouts.Found], None] | None = None
+) -> Found:
     """Shards of entries of a dataset or folder, and the files of a folder that fit nowhere.
+
+    Args:
+        layout: how the files of a plain folder pair; found out if not given.
+        say: called with the layout taken of a plain folder and what it found.
 
     Raises:
         MissingError, LayoutError: when there is nothing to audit.
     """
     if dataset.is_dataset(data):
         return _dataset_entries(data), []
-    layout, found = layouts.match(FOLDER, data)
-    del layout
+    taken, found = layouts.match(FOLDER, data, (layout,) if layout else None)
+    if say:
+        say(taken, found)
     pairs = [_file_entry(data, p) for p in found.pairs]
     sizes = [Path(e.lq).stat().st_size + (Path(e.gt).stat().st_size if e.gt else 0) for e in pairs]
-    unplaced = [{"key": r.key, "reason": r.reason, "detail": r.detail} for r in found.rejects]
+    rest = [*((r.key, r.reason, r.detail) for r in found.rejects), *((n, "not-read", why) for n, why in found.unread)]
+    unplaced = [{"key": printable(key), "reason": reason, "detail": printable(why)} for key, reason, why in rest]
     return shards_by_size(pairs, sizes, fingerprint(str(data)), most_rows=64), unplaced
 
 
 def _file_entry(root: Path, p: PairFiles) -> Entry:
     named = layouts.split_of(p.lq, "") or None
-    key = "/".join([root.resolve().name, *([named] if named else []), p.stem])
-    return Entry(key, named, p.scene if p.gt else None, str(root / p.lq), str(root / p.gt) if p.gt else None)
+    key = printable("/".join([root.resolve().name, *([named] if named else []), p.stem]))
+    return Entry(key, named, printable(p.scene) if p.gt else None, str(root / p.lq), str(root / p.gt) if p.gt else None)
 
 
 def _dataset_entries(data: Path) -> list[Shard]:
@@ -229,9 +243,6 @@ def _dataset_entries(data: Path) -> list[Shard]:
             ]
             found.append(Shard(f"{fingerprint(str(path))}-{group:05d}", tuple(part)))
     return found
-
-
-Found = tuple[list[Shard], list[dict[str, str]]]
 
 
 def inspect(
@@ -388,6 +399,8 @@ def audit(
     against: Sequence[Path] = (),
     *,
     gates: bool = True,
+    layout: layouts.Layout | None = None,
+    say: Callable[[layouts.Layout, layouts.Found], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Report, list[Item]]:
     """Audit datasets or folders.
@@ -395,6 +408,7 @@ def audit(
     Args:
         against: test sets (datasets or folders) that must not be trained on.
         gates: run the pair gate (decodes both sides in full either way).
+        layout, say: as for ``entries``, of plain folders.
         progress: called with minus the number of items once, then with each number of items done.
 
     Raises:
@@ -403,7 +417,7 @@ def audit(
     items: list[Item] = []
     bad: list[dict[str, str]] = []
     unplaced: list[dict[str, str]] = []
-    audited, tested = [entries(p) for p in data], [entries(p) for p in against]
+    audited, tested = [entries(p, layout, say) for p in data], [entries(p) for p in against]
     if progress:
         progress(-sum(s.size for found, _ in (*audited, *tested) for s in found))
     for found in audited:

@@ -14,9 +14,10 @@ from PIL import Image
 from rainrag import audit, dataset, images
 from rainrag.encoders import graphic, rain
 from rainrag.encoders.triplet import Triplet, Triplets
-from rainrag.errors import DecodeError, InputError
+from rainrag.errors import DecodeError, InputError, LayoutError
 from rainrag.files import atomic, fingerprint, lock, read_json, sha256_bytes, sha256_file, write_json
 from rainrag.images import U8
+from rainrag.names import printable
 from rainrag.stage import Engine, Job, Shard
 from rainrag.store import PROTOTYPE, SMALLEST, VERSION, Store, count, locate
 
@@ -98,7 +99,7 @@ class Measure:
             "feature": t.feature.tolist(),
             **{f"signal_{k}": v.tolist() for k, v in t.signals.items()},
             "structure": t.structure.tobytes(),
-            "image": {"bytes": prototype(data, decoded.rgb), "path": PurePosixPath(photo.path).name},
+            "image": {"bytes": prototype(data, decoded.rgb), "path": printable(PurePosixPath(photo.path).name)},
         }
 
 
@@ -172,13 +173,14 @@ def datasets(root: Path) -> list[Path]:
     return [p for p in found if has(p)]
 
 
-def photographs(data: Sequence[Path], known: Mapping[str, str] | None = None) -> list[Shard]:
+def photographs(data: Sequence[Path], known: Mapping[str, str] | None = None, say: Unread | None = None) -> list[Shard]:
     """Shards of photographs of folders, files and datasets. Of datasets, only unlabelled rows of real rain are taken.
 
     Shards are named by their content, so a changed file is measured anew, and one that was only moved is not.
 
     Args:
         known: sha256 by key of photographs that are in the store already; these are passed over.
+        say: called with {"key", "reason", "detail"} of the files of a folder that are not taken.
 
     Raises:
         MissingError: for a folder that is not there.
@@ -187,7 +189,7 @@ def photographs(data: Sequence[Path], known: Mapping[str, str] | None = None) ->
     shards: list[Shard] = []
     taken = dict(known or {})
     for root in data:
-        found = _dataset_photos(root) if dataset.is_dataset(root) else _files(root)
+        found = _dataset_photos(root) if dataset.is_dataset(root) else _files(root, say)
         for part in found:
             new = tuple(p for p in part if not _is_known(p, taken, root))
             if new:
@@ -213,15 +215,27 @@ def _is_known(photo: Photo, taken: dict[str, str], root: Path) -> bool:
     return True
 
 
-def _files(root: Path) -> list[list[Photo]]:
+Unread = Callable[[list[dict[str, str]]], None]
+
+
+def _files(root: Path, say: Unread | None = None) -> list[list[Photo]]:
     """Photographs of a folder, or a single file, in parts of 32.
+
+    Args:
+        say: called with {"key", "reason", "detail"} of the files that are met and not taken.
 
     Raises:
         MissingError, InputError: when there is none.
     """
     if root.is_file():
         return [[Photo(f"{root.resolve().parent.name}/{root.stem}", str(root), _sha256(root), "unstated")]]
-    found, _ = audit.entries(root)  # files that are no images are not listed; broken images are, and reported
+    try:
+        found, unplaced = audit.entries(root)  # broken images are listed, and reported when they are measured
+    except LayoutError as e:
+        hint = "name the folder of rainy photographs alone, or make a dataset of it: rainrag ingest folder --unlabelled"
+        raise InputError(e.what, where=root, hint=hint) from e
+    if say:
+        say(unplaced)
     entries = [e for s in found for e in s.rows]
     if any(e.gt for e in entries):
         raise InputError(
@@ -274,6 +288,7 @@ def build(
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
     planned: Callable[[int], None] | None = None,
+    say: Unread | None = None,
 ) -> Store:
     """Build a store, or add photographs to one.
 
@@ -283,6 +298,7 @@ def build(
         overwrite: start anew.
         progress: called with the number of photographs done, again and again.
         planned: called once with the number of photographs to measure.
+        say: as for ``photographs``.
 
     Raises:
         IntegrityError: when the store exists with other encoders.
@@ -299,7 +315,7 @@ def build(
             store.check(identity)
         if server:
             store.reach()  # before hours of measuring
-        shards = photographs(data, store.known() if add and exists else None)
+        shards = photographs(data, store.known() if add and exists else None, say)
         if planned:
             planned(sum(s.size for s in shards))
         _measure(store, shards, triplets, engine, add, progress)

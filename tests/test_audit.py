@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from rainrag import audit, images, ledger, workspace
 from rainrag.cli import app
 from rainrag.engine import create
+from rainrag.errors import IntegrityError, UsageError
 from rainrag.records import Subset
 from rainrag.render import render
 from tests.conftest import picture, rainy
@@ -204,3 +205,34 @@ def test_ntu_rain_is_one_scene(real_data: Path) -> None:
 def test_real_pairs_pass_the_gate(real_data: Path) -> None:
     report = call(real_data / "Rain100L")
     assert len(report["pairs"]) <= 2, report["pairs"]
+
+
+def test_fail_on_makes_an_exit_code_of_findings(tmp_path: Path) -> None:
+    put(tmp_path / "set" / "a.png", big(1))
+    put(tmp_path / "set" / "b.png", big(1))
+    assert run.invoke(app, ["audit", str(tmp_path / "set"), "--workers", "1"]).exit_code == 0
+    failed = run.invoke(app, ["audit", str(tmp_path / "set"), "--workers", "1", "--fail-on", "leaks,duplicates"])
+    assert isinstance(failed.exception, IntegrityError)
+    assert failed.exception.what == "found: 1 duplicates"
+    assert run.invoke(app, ["audit", str(tmp_path / "set"), "--workers", "1", "--fail-on", "leaks"]).exit_code == 0
+    unknown = run.invoke(app, ["audit", str(tmp_path / "gone"), "--fail-on", "leak"])
+    assert isinstance(unknown.exception, UsageError)
+    assert "leaks" in str(unknown.exception)
+
+
+def test_pairs_are_told_by_any_mark_or_pattern_and_files_not_read_are_named(tmp_path: Path) -> None:
+    for i in range(2):
+        put(tmp_path / "set" / f"{i}_wet.png", rainy(big(i), i))
+        put(tmp_path / "set" / f"{i}_dry.png", big(i))
+    (tmp_path / "set" / "clip.mp4").write_bytes(b"x")
+    (tmp_path / "set" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    done = run.invoke(app, ["audit", str(tmp_path / "set"), "--workers", "1", "--json"])
+    assert done.stderr.splitlines()[0].endswith("names without the marks of their side (rain, norain, _gt …): 2 pairs")
+    report = json.loads(done.stdout)
+    assert report["images"] == 2
+    assert {x["key"]: x["reason"] for x in report["unplaced"]} == {"clip.mp4": "not-read", "gone.png": "not-a-file"}
+    assert call(tmp_path / "set", "--unlabelled")["images"] == 4
+    for name in ("0_wet", "0_dry", "1_wet", "1_dry"):
+        side, n = name.split("_")[::-1]
+        (tmp_path / "set" / f"{name}.png").rename(tmp_path / "set" / f"{'q' if side == 'wet' else 'z'}{n}.png")
+    assert call(tmp_path / "set", "--pattern", "q{}=z{}")["many_to_one"]["scenes"] == 2

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from rainrag import dataset, images, ingest, sources
 from rainrag.cli import app
 from rainrag.engine import create
-from rainrag.errors import InputError, IntegrityError
+from rainrag.errors import InputError, IntegrityError, LayoutError
 from rainrag.files import sha256_bytes, sha256_file
 from rainrag.records import PairFiles, subset_of
 from tests.conftest import picture, rainy
@@ -340,6 +340,68 @@ def test_own_globs_pair_by_what_the_star_stands_for(tmp_path: Path) -> None:
     assert report["counts"]["NRD"]["train"] == 2
     assert [r["reason"] for r in report["rejects"]] == ["missing-gt"]
     assert [r["key"] for r in dataset.read_rows(tmp_path / "out", ["key"])] == ["globbed/train/1", "globbed/train/2"]
+
+
+def ingest_own(root: Path, out: Path, *how: str) -> tuple[dict, list[str]]:
+    """The report of an ingest of a folder, and what was said."""
+    done = run.invoke(app, ["ingest", "folder", "--root", str(root), "--out", str(out), "--name", "m", *how, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout), done.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    "names", [("wet/{}.png", "dry/{}.png"), ("{}_rainy.png", "{}_clean.png"), ("{}.png", "{}gt.png")]
+)
+def test_own_pairs_are_pairs_whatever_their_names(tmp_path: Path, names: tuple[str, str]) -> None:
+    for i in (1, 2):
+        for name, rgb in zip(names, (rainy(picture(i), i), picture(i)), strict=True):
+            path = tmp_path / "in" / name.format(i)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(images.encode_png(rgb))
+    (tmp_path / "in" / "notes.txt").write_text("x")
+    report, said = ingest_own(tmp_path / "in", tmp_path / "out", "--subset", "DRS")
+    assert (report["pairs"], report["unlabelled"]) == (2, 0)
+    assert said[0] == report["taken"]
+    assert said[0].endswith(": 2 pairs")
+    assert report["not_read"] == [{"name": "notes.txt", "reason": "text or table"}]
+    assert [r["key"] for r in dataset.read_rows(tmp_path / "out", ["key"])] == ["m/train/1", "m/train/2"]
+
+
+def test_photographs_are_asked_for_where_names_could_pair(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:
+    root = write_pairs(tmp_path / "in", 2, lq="one", gt="two")
+    done = run.invoke(app, ["ingest", "folder", "--root", str(root), "--out", str(tmp_path / "out")])
+    assert isinstance(done.exception, LayoutError)
+    assert "--pattern 'one/{}=two/{}'" in str(done.exception)
+    assert not (tmp_path / "out").exists()
+    report, said = ingest_own(root, tmp_path / "a", "--pattern", "one/{}=two/{}")
+    assert (report["pairs"], report["unlabelled"]) == (2, 0)
+    report, said = ingest_own(root, tmp_path / "b", "--unlabelled")
+    assert (report["pairs"], report["unlabelled"]) == (4, 4)
+    assert said[0] == "photographs without a clean side: 4 images without a clean side"
+    plan = run.invoke(app, ["ingest", "folder", "--root", str(root), "--unlabelled", "--dry-run", "--json"])
+    assert (json.loads(plan.stdout)["pairs"], json.loads(plan.stdout)["unlabelled"]) == (0, 4)
+
+
+def test_two_links_to_one_folder_give_all_pairs(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:
+    for part in ("heavy", "light"):
+        write_pairs(tmp_path / "in" / part, 3, lq="input", gt="own")
+        (tmp_path / "in" / part / "own").rename(tmp_path / "clean" if part == "heavy" else tmp_path / "unused")
+        (tmp_path / "in" / part / "target").symlink_to(tmp_path / "clean")
+    (tmp_path / "in" / "light" / "back").symlink_to(tmp_path / "in")
+    report, _ = ingest_own(tmp_path / "in", tmp_path / "out", "--subset", "DRS")
+    assert report["pairs"] == 6
+    assert report["rejects"] == []
+
+
+def test_names_that_are_no_text_are_ingested_under_printable_keys(tmp_path: Path) -> None:
+    name = b"gbk-\xd3\xea.png"
+    for side, rgb in (("input", rainy(picture(1))), ("target", picture(1))):
+        (tmp_path / "in" / side).mkdir(parents=True)
+        (Path(os.fsdecode(os.fsencode(tmp_path / "in" / side) + b"/" + name))).write_bytes(images.encode_png(rgb))
+    report, _ = ingest_own(tmp_path / "in", tmp_path / "out", "--subset", "DRS")
+    assert report["pairs"] == 1
+    assert [r["key"] for r in dataset.read_rows(tmp_path / "out", ["key"])] == [r"m/train/gbk-\xd3\xea"]
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["rejects"] == []
 
 
 def test_ledger_scenes_stay_out_of_training_parts(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rainrag.cli import console
+from rainrag.errors import IntegrityError, UsageError
+from rainrag.names import grouped
 
 if TYPE_CHECKING:
     from rainrag.audit import Report
@@ -26,21 +28,42 @@ def audit(
         Path | None,
         typer.Option(help="Add the scenes of DATA's test and validation parts (of a plain folder: all) to this file."),
     ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(help="Names that belong together in a plain folder: 'RAINY=CLEAN', as 'wet/{}_*=dry/{}'."),
+    ] = None,
+    suffix: Annotated[str | None, typer.Option(help="What the rainy files' names end with.")] = None,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="Photographs without clean sides, whatever their names.")
+    ] = False,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            help="Exit with 5 where any of these is found: undecodable, pairs, duplicates, leaks, unplaced; commas, or all."
+        ),
+    ] = None,
     gates: Annotated[bool, typer.Option("--gate/--no-gate", help="Check pairs for faults.")] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Find undecodable files, unsound pairs, duplicates, and scenes shared between training and test sets.
 
-    Exit code 0 whatever is found: the report tells. Training scenes of any test set at hand are known by the packaged
-    ledger; more are added with --ledger.
+    Exit code 0 whatever is found, unless --fail-on names it. Training scenes of any test set at hand are known by the
+    packaged ledger; more are added with --ledger.
     """
+    from rainrag.cli.ingesting import own_layout, say_layout
+
+    wanted = findings(fail_on)
+    layout = own_layout(pattern, suffix, unlabelled)
     from rainrag import audit as work
     from rainrag import ledger as ledgers
     from rainrag.engine import create
 
     with console.progress("audit") as advance:
-        report, items = work.audit(data, create("local", workers=workers), against or (), gates=gates, progress=advance)
+        report, items = work.audit(
+            data, create("local", workers=workers), against or (), gates=gates, layout=layout, say=say_layout,
+            progress=advance,
+        )  # fmt: skip
     if ledger:
         rows = [{"key": i.key, "phash": i.phash} for i in items if i.split != "train"]
         added = ledgers.extend(ledger, rows)
@@ -48,15 +71,40 @@ def audit(
     if html:
         from rainrag.reports import audit as auditing
 
-        auditing.write(html, report, data, against or [])
+        auditing.write(html, report, data, against or [], layout)
         console.say(f"report: {html}")
     if as_json:
         console.emit(report.to_dict())
     else:
         _show(report)
+    if failed := {kind: n for kind in wanted if (n := len(getattr(report, kind)))}:
+        raise IntegrityError(
+            f"found: {', '.join(f'{n} {kind}' for kind, n in failed.items())}",
+            where=", ".join(map(str, data)),
+            hint="the list: --json, or --html FILE with pictures",
+        )
+
+
+#: What --fail-on can name: lists of the report.
+FINDINGS = ("undecodable", "pairs", "duplicates", "leaks", "unplaced")
+
+
+def findings(text: str | None) -> tuple[str, ...]:
+    """The kinds that --fail-on names.
+
+    Raises:
+        UsageError: for an unknown one.
+    """
+    named = [part for part in (text or "").replace(" ", "").split(",") if part]
+    for part in named:
+        if part not in (*FINDINGS, "all"):
+            raise UsageError(f"--fail-on knows no '{part}'", hint=f"{', '.join(FINDINGS)}, or all")
+    return FINDINGS if "all" in named else tuple(dict.fromkeys(named))
 
 
 def _show(report: Report) -> None:
+    from rich.markup import escape
+
     rows = [
         ["images or pairs", report.images],
         ["undecodable", len(report.undecodable)],
@@ -68,11 +116,14 @@ def _show(report: Report) -> None:
     ]
     console.table("Audit", ["what", "how many"], rows, right=("how many",))
     for x in report.undecodable[:10]:
-        console.say(f"[red]undecodable[/] {x['key']}: {x['reason']}")
+        console.say(f"[red]undecodable[/] {escape(x['key'])}: {x['reason']}")
     for x in report.pairs[:10]:
-        console.say(f"[yellow]unsound[/] {x['key']}: {x['reason']} ({x['detail']})")
+        console.say(f"[yellow]unsound[/] {escape(x['key'])}: {x['reason']} ({escape(x['detail'])})")
     for g in report.duplicates[:10]:
-        console.say(f"[yellow]same picture[/] {', '.join(g)}")
+        console.say(f"[yellow]same picture[/] {escape(', '.join(g))}")
     for leak in report.leaks[:10]:
-        console.say(f"[red]leak[/] {leak['key']} is {leak['against']} ({leak['kind']}, {leak['distance']} of 256 bits)")
+        about = f"{leak['kind']}, {leak['distance']} of 256 bits"
+        console.say(f"[red]leak[/] {escape(leak['key'])} is {escape(leak['against'])} ({about})")
+    for line in grouped((x["key"], x["detail"] or x["reason"]) for x in report.unplaced):
+        console.say(f"left out: {line}", markup=False)
     console.say("all of it: --json; with pictures: --html FILE")

@@ -56,6 +56,10 @@ def bench(
     images: Annotated[
         Path | None, typer.Option(help="A folder of restored images instead of a network; --model names it.")
     ] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="--images: names that belong together, 'RESULT=INPUT', such as '{}_net={}'.")
+    ] = None,
+    suffix: Annotated[str | None, typer.Option(help="--images: what the names end with: _MyNet_Rain100L.")] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -93,14 +97,17 @@ def bench(
     from benchmarks import bench as work
     from benchmarks import planning, tables
 
+    if images is None and (pattern or suffix):
+        raise UsageError("--pattern and --suffix are of --images", hint="--images FOLDER")
     models = tuple(m for given in model or () for m in given.split(",") if m)
     settings = work.Settings(
         tuple(protocol or ()), tuple(metric or ()), tile, device, precision, save_images and not smoke, download
     )
     folder = None if images is None else (_only(models) or images.resolve().name.lower(), images)
     asked = planning.Asked(
-        experiment, models, tuple(testset or ()), _by_model(weights or (), models), folder, 2 if smoke else limit
-    )
+        experiment, models, tuple(testset or ()), _by_model(weights or (), models), folder, 2 if smoke else limit,
+        pattern=pattern, suffix=suffix,
+    )  # fmt: skip
     if recipe:
         asked = _trained(asked, recipe, data, dry_run)
     with planning.results_root(out, smoke) as root:
@@ -156,8 +163,11 @@ def _all_missing(missing: Sequence[Missing]) -> MissingError:
 
 def _run(steps: Sequence[Step]) -> None:
     from benchmarks import bench as work
+    from benchmarks.entrants import Folder
 
     for step in steps:
+        if step.entrant.folder is not None:
+            console.say(Folder(step.entrant, step.opened).layout, markup=False)
         name = f"{step.entrant.name} on {step.opened.name}"
         with console.progress(name, len(step.opened.items)) as advance:
             work.run(step.entrant, step.opened, step.settings, step.root, advance)

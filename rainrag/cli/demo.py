@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rainrag.cli import checkout, complete, console
+from rainrag.errors import UsageError
 
 if TYPE_CHECKING:
     from rainrag.cli.demo_steps import Demo
@@ -32,6 +33,13 @@ def demo(
             autocompletion=complete.subsets,
         ),
     ] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Names of --data that belong together: 'RAINY=CLEAN', such as 'wet/{}_*=dry/{}'.")
+    ] = None,
+    suffix: Annotated[str | None, typer.Option(help="What the rainy files' names of --data end with.")] = None,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="--data holds photographs without clean sides, whatever their names.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -49,10 +57,16 @@ def demo(
     """
     checkout.require("baselines", "benchmarks", "leaderboard")
     from rainrag.cli.demo_steps import Demo
+    from rainrag.cli.ingesting import own_layout, say_layout
 
     started = time.monotonic()
     place = Path("rainrag-demo" if data is None else f"rainrag-demo-{data.resolve().name}")
-    run = Demo(out or place, data, photos, scenes, seed, subset)
+    layout = own_layout(pattern, suffix, unlabelled)
+    if layout and data is None:
+        raise UsageError("--pattern, --suffix and --unlabelled are of --data", hint="--data FOLDER")
+    run = Demo(out or place, data, photos, scenes, seed, subset, layout)
+    if run.matched:
+        say_layout(*run.matched)
     with Display([s.title for s in run.steps]) as display:
         for step in run.steps:
             display.begin(step.title)

@@ -17,6 +17,7 @@ from rainrag.files import listing, write_bytes
 from rainrag.ingest import Report, ingest, renamed
 from rainrag.records import Source, Subset
 from rainrag.sources.folder import PHOTOGRAPHS
+from rainrag.sources.layouts import Layout, match
 
 Advance = Callable[[int], None]
 
@@ -45,11 +46,13 @@ class Demo:
             photographs are short. Of the user's pairs, at most so many are taken.
         seed: of the rendered rain.
         subset: type of the user's pairs; None takes them as streaks, and day or night as the pixels say.
+        layout: how the user's images pair, where options say so.
     """
 
     def __init__(
-        self, out: Path, own: Path | None, photos: Path | None, scenes: int, seed: int, subset: str | None = None
-    ) -> None:
+        self, out: Path, own: Path | None, photos: Path | None, scenes: int, seed: int, subset: str | None = None,
+        layout: Layout | None = None,
+    ) -> None:  # fmt: skip
         for folder in filter(None, (own, photos)):
             if not folder.is_dir():
                 raise MissingError("no such folder", where=folder, hint="a folder of images, or none for sample data")
@@ -60,6 +63,7 @@ class Demo:
                 f"no subset '{subset}' of --data", hint=f"one of {', '.join(dataset.SUBSETS)}, for pairs of your own"
             )
         self.out, self.own, self.photos, self.scenes, self.seed, self.subset = out, own, photos, scenes, seed, subset
+        self.matched = own and match(sources.get("folder"), own, (layout,) if layout else None)
         os.environ["RAINRAG_HOME"] = str(out)
         self.data: list[Path] = []
         self.facts: dict[str, Any] = {"out": str(out), "judged": {}, "scores": [], "notes": [], "pages": []}
@@ -90,7 +94,9 @@ class Demo:
         if self.own is not None:
             flags: dict[str, Any] = {"streak": True, "drop": False, "accumulation": False}
             source = renamed(folder, "own", **(Subset[self.subset].flags if self.subset else flags))
-            report = self._ingest(source, self.own, advance, limit=max(self.scenes, FEWEST), keep_ledger_scenes=True)
+            report = self._ingest(
+                source, self.own, advance, limit=max(self.scenes, FEWEST), keep_ledger_scenes=True, matched=self.matched
+            )
             left_out += len(report.rejects)
         if self.photos is not None:
             report = self._ingest(renamed(folder, "photos"), self.photos, advance, layout=PHOTOGRAPHS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rainrag.cli import console
+from rainrag.names import grouped
 
 if TYPE_CHECKING:
     from rainrag.cascade import Trace
@@ -207,15 +208,21 @@ def _fill(
 
     if dry_run:
         triplets.identity()  # what is missing is said now
-        count = sum(s.size for s in stock.photographs(data))
+        count = sum(s.size for s in stock.photographs(data, say=_not_taken))
         console.emit({"photographs": count, "store": where}) if as_json else typer.echo(f"{count} photographs")
         return
     with console.progress("measure") as advance:
         made = stock.build(
             data, where, triplets, create("local", workers=workers), progress=advance, planned=lambda n: advance(-n),
-            **how,
+            say=_not_taken, **how,
         )  # fmt: skip
     _show(made, as_json)
+
+
+def _not_taken(files: list[dict[str, str]]) -> None:
+    """Name the files of a folder that are no photographs, grouped by reason."""
+    for line in grouped((x["key"], x["detail"] or x["reason"]) for x in files):
+        console.say(f"not read: {line}", markup=False)
 
 
 def _summary(store: Store) -> dict[str, Any]:

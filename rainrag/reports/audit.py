@@ -11,6 +11,7 @@ from rainrag import dataset, gate, images
 from rainrag.audit import Entry, Report, entries
 from rainrag.errors import DecodeError
 from rainrag.reports import html
+from rainrag.sources.layouts import Layout
 
 MOST = 60  # pictures of each kind; the JSON has all
 
@@ -20,10 +21,13 @@ class Pictures:
 
     Args:
         data: the audited datasets or folders.
+        against: those that they were compared with.
+        layout: how the files of plain folders in ``data`` pair.
     """
 
-    def __init__(self, data: Sequence[Path]) -> None:
-        self.entries: dict[str, Entry] = {e.key: e for d in data for s in entries(d)[0] for e in s.rows}
+    def __init__(self, data: Sequence[Path], against: Sequence[Path] = (), layout: Layout | None = None) -> None:
+        found = [*(entries(d, layout) for d in data), *(entries(d) for d in against)]
+        self.entries: dict[str, Entry] = {e.key: e for shards, _ in found for s in shards for e in s.rows}
 
     def sides(self, key: str) -> list[str]:
         """``img`` elements of the rainy and the clean side of an item."""
@@ -51,14 +55,16 @@ def _decoded(path: str) -> images.U8 | None:
         return None
 
 
-def write(path: Path, report: Report, data: Sequence[Path], against: Sequence[Path]) -> None:
+def write(
+    path: Path, report: Report, data: Sequence[Path], against: Sequence[Path], layout: Layout | None = None
+) -> None:
     """Write the report.
 
     Args:
         path: HTML file.
-        data, against: as given to the audit, for the pictures.
+        data, against, layout: as given to the audit, for the pictures.
     """
-    pictures = Pictures([*data, *against])
+    pictures = Pictures(data, against, layout)
     counts: list[tuple[str, Any]] = [
         ("images or pairs", report.images),
         ("undecodable", len(report.undecodable)),

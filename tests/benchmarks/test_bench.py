@@ -404,6 +404,60 @@ def test_a_folder_of_images_by_the_command(pairs: Path) -> None:
     assert (row["model"], row["mean"]["psnr"], row["mean"]["ssim"]) == ("oracle", None, pytest.approx(1))
 
 
+@pytest.mark.parametrize(
+    ("lq", "gt", "results"),
+    [
+        ("test/rain/X2/norain-{}x2.png", "test/norain/norain-{}.png", "norain-{}x2.png"),
+        ("test/rain/X2/norain-{}x2.png", "test/norain/norain-{}.png", "{}.png"),
+        ("test/rain/X2/norain-{}x2.png", "test/norain/norain-{}.png", "{}_MyNet.jpg"),
+    ],
+)
+def test_results_named_like_the_inputs_are_found(tmp_path: Path, lq: str, gt: str, results: str) -> None:
+    root = tmp_path / "Rain200H"
+    for n in (1, 2):
+        for name in (root / lq.format(n), root / gt.format(n), tmp_path / "res" / results.format(n)):
+            name.parent.mkdir(parents=True, exist_ok=True)
+            name.write_bytes(images.encode_png(rainy(picture(n)) if "/rain/" in str(name) else picture(n)))
+    (tmp_path / "res" / "log.txt").write_text("done")
+    done = invoke("--images", tmp_path / "res", "--model", "mine", "--testset", f"rain200h={root}", "--protocol", "y",
+                  "--json")  # fmt: skip
+    (row,) = json.loads(done.stdout)["tables"][0]["results"]
+    assert (row["n"], row["mean"]["psnr"]) == (2, None)
+    assert "not read: 1 text or table: log.txt" in row["notes"]
+    loud = cli.invoke(app, ["bench", "--images", str(tmp_path / "res"), "--testset", f"rain200h={root}", "--smoke"])
+    assert loud.stderr.splitlines()[0].endswith("2 pairs")
+
+
+def test_results_of_other_names_are_refused_with_the_pattern_that_would_do(pairs: Path, tmp_path: Path) -> None:
+    for n in range(4):
+        path = tmp_path / "res" / f"{'abcd'[n]}{n}q.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(images.encode_png(picture(n)))
+    with pytest.raises(InputError, match="4 of 4 images of rain100l are not here") as e:
+        app(["-q", "bench", "--images", str(tmp_path / "res"), "--testset", f"rain100l={pairs}"], standalone_mode=False)
+    assert "--pattern" in str(e.value)
+    done = invoke("--images", tmp_path / "res", "--testset", f"rain100l={pairs}", "--pattern", "*{}q", "--protocol", "y",
+                  "--json")  # fmt: skip
+    assert json.loads(done.stdout)["tables"][0]["results"][0]["n"] == 4
+
+
+def test_a_target_that_is_cut_like_a_cropped_result_is_signed(tmp_path: Path) -> None:
+    root = tmp_path / "Rain100L"
+    for n in (1, 2):
+        clean = picture(n, 67, 53)
+        for side, rgb in (("input", rainy(clean, n)), ("target", clean), ("res", metrics.region(clean, multiple=16))):
+            path = (root if side != "res" else tmp_path) / side / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(images.encode_png(rgb))
+    done = invoke("--images", tmp_path / "res", "--testset", f"rain100l={root}", "--protocol", "y", "--protocol", "unirain",
+                  "--json")  # fmt: skip
+    found = {r["protocol"]: r for t in json.loads(done.stdout)["tables"] for r in t["results"]}
+    assert found["y"]["mean"]["psnr"] is None, "equal to the cut target"
+    assert "|target-crop8|" in found["y"]["signature"]["psnr"]
+    assert "target-crop" not in found["unirain"]["signature"]["psnr"]
+    assert "|crop16|" in found["unirain"]["signature"]["psnr"]
+
+
 def test_wrong_words_are_answered() -> None:
     for args, says in (
         (["bench", "table9"], "did you mean"),
