@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 import baselines
 from baselines import checkpoint
 from rainrag.errors import InputError, MissingError, UsageError, did_you_mean
-from rainrag.files import download, sha256_file
+from rainrag.files import sha256_file
+from rainrag.http import download
 
 if TYPE_CHECKING:
     from baselines.card import Card, Weights

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rainrag.errors import IntegrityError, MissingError
-from rainrag.files import download, read_json, sha256_file, unpack, write_json
+from rainrag.files import read_json, sha256_file, unpack, write_json
+from rainrag.http import download
 from rainrag.records import Archive, Source
 
 ZENODO = "https://zenodo.org"

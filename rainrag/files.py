@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from rainrag.errors import InputError, IntegrityError, MissingError, RainRAGError
+from rainrag.errors import InputError, MissingError, RainRAGError
 from rainrag.names import printable
 
 CHUNK = 1 << 20
@@ -346,73 +346,3 @@ def _unpack_tar(archive: Path, out: Path) -> int:
             with src:
                 _copy(src, out / name, m.size, archive)
         return len(members)
-
-
-# ---------------------------------------------------------------- download
-def download(
-    url: str,
-    path: str | Path,
-    sha256: str | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
-    headers: dict[str, str] | None = None,
-) -> str:
-    """Fetch a URL into a file; a broken transfer goes on where it stopped.
-
-    Args:
-        sha256: checked at the end when given.
-        progress: called with (bytes so far, total or None).
-
-    Returns:
-        sha256 of what was fetched.
-
-    Raises:
-        MissingError: when the server cannot be reached or refuses.
-        IntegrityError: when the checksum differs; the file is removed.
-    """
-    import httpx
-
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    have = part.stat().st_size if part.exists() else 0
-    ask = {"Accept-Encoding": "identity", **(headers or {})}
-    if have:
-        ask["Range"] = f"bytes={have}-"
-    try:
-        with httpx.stream("GET", url, headers=ask, follow_redirects=True, timeout=60) as r:
-            if r.status_code == 416:  # nothing left: the part is whole
-                pass
-            elif r.status_code not in (200, 206):
-                raise MissingError(
-                    f"the server answered {r.status_code}", where=url, hint="try again later, or fetch it by hand"
-                )
-            else:
-                resumed = r.status_code == 206
-                total = (
-                    int(r.headers["content-length"]) + (have if resumed else 0)
-                    if "content-length" in r.headers
-                    else None
-                )
-                done = have if resumed else 0
-                with open(part, "ab" if resumed else "wb") as f:
-                    for block in r.iter_raw():
-                        f.write(block)
-                        done += len(block)
-                        if progress:
-                            progress(done, total)
-                if total is not None and done != total:
-                    raise MissingError(
-                        f"the transfer broke off at {done} of {total} bytes", where=url, hint="run again"
-                    )
-    except httpx.HTTPError as e:
-        raise MissingError(
-            f"cannot be reached: {e}", where=url, hint="run again to go on where it stopped; or fetch it by hand"
-        ) from e
-    got = sha256_file(part)
-    if sha256 and got != sha256:
-        part.unlink()
-        raise IntegrityError(
-            f"sha256 is {got}, expected {sha256}", where=url, hint="the host replaced the file, or it is damaged"
-        )
-    os.replace(part, path)
-    return got

@@ -38,6 +38,7 @@ class Request:
         voters: comma-separated specs.
         options: settings of the voters (device, load_4bit …).
         alpha: false-rejection rate of the statistical voters.
+        allow_abstentions: go on when a voter abstains on more than a fifth of its first hundred questions.
     """
 
     data: list[Path] = field(default_factory=list)
@@ -49,6 +50,7 @@ class Request:
     engine: str = "local"
     workers: int | None = None
     address: str | None = None
+    allow_abstentions: bool = False
 
 
 def resolve(request: Request) -> tuple[list[Path], Store, list[Voter]]:
@@ -110,8 +112,9 @@ class Summary:
     """What a distillation came to, in numbers.
 
     Attributes:
-        asked: voter -> pairs it judged; ``saved``: share of ballots that stopping early made needless, None where no
-            pair came to the vote.
+        asked: voter -> pairs it judged.
+        answers: voter -> how often it said yes, no, and abstained.
+        saved: share of ballots that stopping early made needless, None where no pair came to the vote.
         unused: kept pairs in neither part, by reason; ``skipped``: rows that were no candidates.
     """
 
@@ -123,6 +126,7 @@ class Summary:
     unused: dict[str, int]
     skipped: dict[str, int]
     asked: dict[str, int]
+    answers: dict[str, dict[str, int]]
     agreement: dict[str, Any]
     saved: float | None
     seconds: float = 0.0
@@ -248,6 +252,7 @@ def judge(
         engine_for=engine_for,
         cache=workspace.place("cache", "ballots"),
         progress=progress,
+        allow_abstentions=request.allow_abstentions,
     )
     choice = splits.choose(planned, outcome, request.settings)
     inputs = locks.Inputs(store, list(voters), request.settings, request.voters, request.alpha, request.options)
@@ -268,9 +273,20 @@ def summarise(out: Path, planned: Plan, outcome: Outcome, choice: Choice, settin
         unused=dict(sorted(Counter(choice.unused.values()).items())),
         skipped=planned.skipped,
         asked=outcome.asked,
+        answers=answers_of(outcome),
         agreement=vote.agreement(outcome.ballots, share, settings.seed),
         saved=_saved(outcome),
     )
+
+
+def answers_of(outcome: Outcome) -> dict[str, dict[str, int]]:
+    """For each voter, how often it said yes, no, and abstained."""
+    found: dict[str, dict[str, int]] = {name: {"yes": 0, "no": 0, "abstain": 0} for name in outcome.asked}
+    for ballots in outcome.ballots.values():
+        for b in ballots:
+            if b.answer != "skipped":
+                found[b.voter][b.answer] += 1
+    return found
 
 
 def _saved(outcome: Outcome) -> float | None:
@@ -294,7 +310,7 @@ def verify(folder: Path, request: Request, progress: Progress | None = None) -> 
     plain["sizes"] = Sizes(**plain["sizes"])
     again = Request(
         request.data, request.store, before["specs"], Settings(**plain), before["options"], before["alpha"],
-        request.engine, request.workers, request.address,
+        request.engine, request.workers, request.address, allow_abstentions=True,
     )  # fmt: skip
     data, store, voters = resolve(again)
     work = folder / ".rainrag" / "verify"

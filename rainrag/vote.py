@@ -9,14 +9,15 @@ import contextlib
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from rainrag.errors import UsageError
+from rainrag.errors import InputError, UsageError
 from rainrag.files import fingerprint
 from rainrag.records import Ballot, Question, Tier, Verdict, Voter
 
@@ -24,11 +25,21 @@ from rainrag.records import Ballot, Question, Tier, Verdict, Voter
 REASONS = {
     "majority": "enough voters said yes",
     "minority": "too few voters said yes",
+    "abstained": "too few voters answered: with the abstentions as yes the pair would have been kept",
     "gate": "the pair is unsound (the reason follows)",
     "undecodable": "a side cannot be decoded",
     "top-of-retrieval": "kept by retrieval scores alone (ablation without generation)",
     "below-retrieval": "retrieval scores too low (ablation without generation)",
 }
+
+
+@runtime_checkable
+class StreamingVoter(Protocol):
+    """A voter that gives its ballots one by one."""
+
+    def stream(self, questions: Sequence[Question]) -> Iterator[tuple[int, Ballot]]:
+        """(position, ballot) in the order of arrival."""
+        ...
 
 
 def quorum_of(voters: int, quorum: int | None = None) -> int:
@@ -51,13 +62,17 @@ def decided(ballots: Iterable[Ballot], voters: int, need: int) -> bool:
 
 
 def verdict(key: str, ballots: Sequence[Ballot], need: int) -> Verdict:
-    """Count: an abstention is not a yes; skipped ballots do not count at all."""
-    yes = sum(b.answer == "yes" for b in ballots)
-    no = sum(b.answer == "no" for b in ballots)
-    abstain = sum(b.answer == "abstain" for b in ballots)
+    """Count: an abstention is not a yes; skipped ballots do not count at all.
+
+    A pair that is rejected only because voters abstained has a reason of its own, apart from "no".
+    """
+    count = Counter(b.answer for b in ballots)
+    yes, no, abstain = count["yes"], count["no"], count["abstain"]
     keep = yes >= need
     tier = Tier.DISTILLED if keep else Tier.REJECTED
-    return Verdict(key, keep, (yes, no, abstain), yes - no, "majority" if keep else "minority", tier)
+    undecided = abstain > 0 and yes + abstain + count["skipped"] >= need
+    reason = "majority" if keep else "abstained" if undecided else "minority"
+    return Verdict(key, keep, (yes, no, abstain), yes - no, reason, tier)
 
 
 def audited(key: str, share: float, seed: int = 0) -> bool:
@@ -136,25 +151,104 @@ class Cache:
                 os.fsync(fd)
 
 
-def ask(voter: Voter, questions: Sequence[Question], cache: Cache, batch: int = 8) -> Iterator[Ballot]:
-    """Ballots of one voter, in order; those in the cache are not asked for again.
+def ask(
+    voter: Voter, questions: Sequence[Question], cache: Cache, batch: int = 8, watch: Abstentions | None = None
+) -> Iterator[Ballot]:
+    """Ballots of one voter, in order; those in the cache are not requested again.
 
     Args:
-        batch: questions a call; finished batches survive a kill.
+        batch: questions per call; finished batches survive a kill. Of a voter that streams, each ballot does.
+        watch: stops a voter that abstains too often.
     """
     names = [identity(q, voter) for q in questions]
-    todo = [i for i, name in enumerate(names) if cache.get(name) is None]
-    fresh: dict[int, Ballot] = {}
+    kept = {i: b for i, name in enumerate(names) if (b := cache.get(name)) is not None}
+    if watch:
+        watch.count(kept.values())
+    todo = [i for i in range(len(names)) if i not in kept]
     for at in range(0, len(todo), batch):
         part = todo[at : at + batch]
-        made = voter.vote([questions[i] for i in part])
-        fresh.update(zip(part, made, strict=True))
-        cache.put({names[i]: b for i, b in zip(part, made, strict=True)})
+        for position, ballot in _cast(voter, [questions[i] for i in part]):
+            kept[part[position]] = ballot
+            if lasting(ballot):
+                cache.put({names[part[position]]: ballot})
+            if watch:
+                watch.count([ballot])
     for i, q in enumerate(questions):
-        ballot = fresh.get(i) or cache.get(names[i])
-        assert ballot is not None
         # The same picture under another key has the same ballot, under its own key.
-        yield ballot if ballot.key == q.query.key else Ballot(**{**asdict(ballot), "key": q.query.key})
+        yield kept[i] if kept[i].key == q.query.key else replace(kept[i], key=q.query.key)
+
+
+def _cast(voter: Voter, questions: Sequence[Question]) -> Iterator[tuple[int, Ballot]]:
+    """(position, ballot): one by one where the voter can, so that each is on disk before the next is requested."""
+    if isinstance(voter, StreamingVoter):
+        return voter.stream(questions)
+    return enumerate(voter.vote(questions))
+
+
+def lasting(ballot: Ballot) -> bool:
+    """Whether a ballot is kept for other runs: an abstention for a fault of the server or an image is asked again."""
+    return ballot.answer != "abstain" or ballot.p_yes is not None or ballot.raw.startswith("said:")
+
+
+# ---------------------------------------------------------------- voters that abstain too often
+class AbstentionError(InputError):
+    """A voter hardly ever answers."""
+
+
+FIRST = 100  # questions of a voter that are watched
+MOST_ABSTENTIONS = 0.2  # of them
+FEWEST = 5  # abstentions: with fewer, a share says nothing, unless there was nothing else
+
+
+@dataclass
+class Abstentions:
+    """Watches the first answers of a voter: one that hardly ever answers would reject a whole corpus in silence.
+
+    Args:
+        voter: its name.
+    """
+
+    voter: str
+    asked: int = 0
+    abstained: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def count(self, ballots: Iterable[Ballot]) -> None:
+        """Count answers.
+
+        Raises:
+            AbstentionError: when more than a fifth of the first hundred were abstentions.
+        """
+        for b in ballots:
+            if self.asked == FIRST:
+                return
+            self.asked += 1
+            if b.answer == "abstain":
+                self.abstained += 1
+                self.reasons[b.raw] += 1
+            if self.abstained > MOST_ABSTENTIONS * FIRST:
+                raise self.error()
+
+    def close(self) -> None:
+        """All questions were put.
+
+        Raises:
+            AbstentionError: when there were fewer than a hundred, and more than a fifth (five at least) or all were
+                abstentions.
+        """
+        many = self.abstained > MOST_ABSTENTIONS * self.asked and self.abstained >= FEWEST
+        if self.asked < FIRST and (many or self.abstained == self.asked > 2):
+            raise self.error()
+
+    def error(self) -> AbstentionError:
+        """Says how often, and the commonest reason."""
+        (reason, n), *_ = self.reasons.most_common(1)
+        return AbstentionError(
+            f"the voter '{self.voter}' abstained on {self.abstained} of its first {self.asked} questions; "
+            f"{n} of them: {reason[:200]}",
+            where=self.voter,
+            hint="check the model, its server and settings (docs/voters.md), or go on with --allow-abstentions",
+        )
 
 
 # ---------------------------------------------------------------- agreement

@@ -16,6 +16,7 @@ import pytest
 
 from rainrag import files
 from rainrag.errors import InputError, IntegrityError, MissingError, RainRAGError
+from rainrag.http import download
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -180,18 +181,18 @@ def test_a_broken_download_goes_on_where_it_stopped(host: str, tmp_path: Path) -
     Host.broken = 1
     target = tmp_path / "x.bin"
     with pytest.raises(MissingError):
-        files.download(f"{host}/x", target)
+        download(f"{host}/x", target)
     assert not target.exists()
     half = (tmp_path / "x.bin.part").stat().st_size
     assert 0 < half < len(DATA)
-    assert files.download(f"{host}/x", target, files.sha256_bytes(DATA)) == files.sha256_bytes(DATA)
+    assert download(f"{host}/x", target, files.sha256_bytes(DATA)) == files.sha256_bytes(DATA)
     assert Host.ranges == [f"bytes={half}-"]
     assert target.read_bytes() == DATA
 
 
 def test_a_wrong_checksum_removes_the_file(host: str, tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="expected"):
-        files.download(f"{host}/x", tmp_path / "x", "0" * 64)
+        download(f"{host}/x", tmp_path / "x", "0" * 64)
     assert os.listdir(tmp_path) == []
     with pytest.raises(MissingError, match="404"):
-        files.download(f"{host}/gone", tmp_path / "x")
+        download(f"{host}/gone", tmp_path / "x")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rainrag import vote
-from rainrag.errors import UsageError
+from rainrag.errors import MissingError, UsageError
 from rainrag.records import Ballot, Question, Shown, Tier
 
 
@@ -27,6 +28,21 @@ def test_two_of_three_by_equation_5() -> None:
         assert got.keep == (answers.count("yes") >= 2)
         assert got.tally == (answers.count("yes"), answers.count("no"), answers.count("abstain"))
         assert got.tier == (Tier.DISTILLED if got.keep else Tier.REJECTED)
+
+
+def test_a_rejection_by_abstentions_has_a_reason_of_its_own() -> None:
+    reasons = {
+        ("no", "no", "yes"): "minority",
+        ("no", "no", "skipped"): "minority",
+        ("no", "no", "abstain"): "minority",
+        ("yes", "no", "abstain"): "abstained",
+        ("abstain", "abstain", "abstain"): "abstained",
+        ("abstain", "abstain", "skipped"): "abstained",
+        ("yes", "yes", "abstain"): "majority",
+    }
+    for answers, reason in reasons.items():
+        assert vote.verdict("k", [ballot(a) for a in answers], 2).reason == reason
+    assert set(reasons.values()) <= vote.REASONS.keys()
 
 
 def test_quorum_must_be_possible() -> None:
@@ -105,6 +121,73 @@ def test_a_torn_line_costs_one_ballot(tmp_path: Path) -> None:
     third = Counting()
     list(vote.ask(third, questions(40), vote.Cache(tmp_path)))
     assert third.asked == []
+
+
+class Streaming(Counting):
+    """Gives its ballots one by one, in an order of its own, and dies on the way."""
+
+    def __init__(self, dies_at: int) -> None:
+        super().__init__()
+        self.dies_at = dies_at
+
+    def stream(self, questions: Sequence[Question]) -> Iterator[tuple[int, Ballot]]:
+        for i in sorted(range(len(questions)), key=lambda i: (i % 2, i)):
+            if len(self.asked) == self.dies_at:
+                raise MissingError("the server is gone")
+            yield i, self.vote([questions[i]])[0]
+
+
+def test_each_ballot_is_on_disk_before_the_next_is_asked_for(tmp_path: Path) -> None:
+    dying = Streaming(5)
+    with pytest.raises(MissingError):
+        list(vote.ask(dying, questions(32), vote.Cache(tmp_path), batch=32))
+    again = Streaming(99)
+    got = list(vote.ask(again, questions(32), vote.Cache(tmp_path), batch=32))
+    assert dying.asked == ["0", "2", "4", "6", "8"]
+    assert len(again.asked) == 27
+    assert not set(again.asked) & set(dying.asked)
+    assert [b.answer for b in got] == ["yes", "no"] * 16
+
+
+class Abstaining(Counting):
+    """Abstains on some keys."""
+
+    def __init__(self, on: set[str], raw: str) -> None:
+        super().__init__()
+        self.on, self.raw = on, raw
+
+    def vote(self, questions: Sequence[Question]) -> list[Ballot]:
+        made = super().vote(questions)
+        return [replace(b, answer="abstain", p_yes=None, raw=self.raw) if b.key in self.on else b for b in made]
+
+
+@pytest.mark.parametrize(("raw", "again"), [("odd answer: no choices", ["3"]), ("said: I cannot tell", [])])
+def test_an_abstention_for_a_fault_is_asked_for_again_in_another_run(
+    tmp_path: Path, raw: str, again: list[str]
+) -> None:
+    first, second = Abstaining({"3"}, raw), Counting()
+    assert [b.answer for b in vote.ask(first, questions(5), vote.Cache(tmp_path))][3] == "abstain"
+    list(vote.ask(second, questions(5), vote.Cache(tmp_path)))
+    assert second.asked == again
+
+
+def abstentions(pattern: str) -> vote.Abstentions:
+    """Of a voter whose answers are given as letters, a for abstain."""
+    watch = vote.Abstentions("v")
+    watch.count(replace(ballot({"a": "abstain", "y": "yes", "n": "no"}[c]), raw="why") for c in pattern)
+    return watch
+
+
+@pytest.mark.parametrize("pattern", ["a" * 20 + "y" * 80 + "a" * 900, "y" * 100 + "a" * 100, "aaay", "aa", "", "y"])
+def test_few_abstentions_are_fine(pattern: str) -> None:
+    abstentions(pattern).close()
+
+
+@pytest.mark.parametrize("pattern", ["a" * 21, "y" * 79 + "a" * 21, "yyyyaaaaa", "aaa"])
+def test_a_voter_that_hardly_answers_stops_with_the_commonest_reason(pattern: str) -> None:
+    with pytest.raises(vote.AbstentionError, match=r"'v' abstained on .* questions; .* why") as e:
+        abstentions(pattern).close()
+    assert "--allow-abstentions" in str(e.value)
 
 
 def test_the_same_picture_under_another_key_has_the_same_ballot(tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def distill(
         float,
         typer.Option(min=0, max=1, help="Share of pairs on which all vote, for agreement.", rich_help_panel=VOTING),
     ] = 0.05,
+    allow_abstentions: Annotated[
+        bool,
+        typer.Option(
+            "--allow-abstentions",
+            help="Go on when a voter abstains on over a fifth of its first 100 questions.",
+            rich_help_panel=VOTING,
+        ),
+    ] = False,
     trust_remote_code: Annotated[
         bool,
         typer.Option("--trust-remote-code", help="Run code of a voter's repository.", rich_help_panel=VOTING),
@@ -105,6 +113,7 @@ def distill(
     settings = Settings(Sizes(k1, k2, k3), quorum, all_voters, audit_share, ablate, seed, per_scene, quota)
     options = {**options_of(setting or []), **({"trust_remote_code": True} if trust_remote_code else {})}
     request = release.Request(list(data or []), store, voters, settings, options, alpha, engine, workers, address)
+    request.allow_abstentions = allow_abstentions
     if dry_run:
         _estimate(request, as_json)
         return
@@ -118,7 +127,7 @@ def distill(
 
 
 def options_of(settings: list[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` words as settings: numbers, true and false as such, everything else as text.
+    """``NAME=VALUE`` words as settings: numbers, true, false and JSON objects as such, everything else as text.
 
     Raises:
         UsageError: without a name or a value; for settings that have options of their own.
@@ -139,7 +148,7 @@ def options_of(settings: list[str]) -> dict[str, Any]:
             plain = json.loads(value)
         except ValueError:
             plain = value
-        found[name] = plain if isinstance(plain, bool | int | float) else value
+        found[name] = plain if isinstance(plain, bool | int | float | dict) else value
     return found
 
 
@@ -150,6 +159,9 @@ def _show(summary: Summary) -> None:
     )
     for reason, n in summary.rejected.items():
         console.say(f"[yellow]rejected[/] {n}: {reason}")
+    for voter, said in summary.answers.items():
+        if said["abstain"]:
+            console.say(f"[yellow]{voter} abstained[/] on {said['abstain']} of {sum(said.values())} pairs")
     for reason, n in summary.unused.items():
         console.say(f"kept, not used {n}: {reason}")
     for reason, n in summary.skipped.items():

@@ -11,6 +11,7 @@ are never done again, and other settings never reuse them.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -106,6 +107,7 @@ def run(
     engine_for: Callable[[Voter], Engine] | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
+    allow_abstentions: bool = True,
 ) -> Outcome:
     """Examine, vote and decide.
 
@@ -114,10 +116,12 @@ def run(
         engine_for: where a voter runs; None for ``engine``.
         cache: folder of ballots by identity, shared between runs.
         progress: called with (stage, pairs done), and with (stage, -n) where a stage of n pairs begins.
+        allow_abstentions: go on when a voter abstains on more than a fifth of its first hundred questions.
 
     Raises:
         UsageError: for an impossible quorum.
         IntegrityError: when ``work`` belongs to other settings.
+        InputError: when a voter abstains too often.
     """
     need = vote.quorum_of(len(voters), settings.quorum)
     stage = Examine(str(store.path), store.triplets(), settings.sizes, settings.ablate, settings.seed)
@@ -131,7 +135,7 @@ def run(
     ballots: dict[str, list[Ballot]] = {k: [] for k in planned.rows if k not in gated}
     asked: dict[str, int] = {}
     for position, voter in enumerate(voters):
-        poll = Poll(voter, str(store.path), str(seen), str(cache) if cache else None, position)
+        poll = Poll(voter, str(store.path), str(seen), str(cache) if cache else None, position, not allow_abstentions)
         parts = []
         for shard in shards:
             left = [
@@ -142,14 +146,8 @@ def run(
             if left:
                 parts.append(Shard(shard.name, (f"{shard.name}.parquet", shard.rows[0], left), len(left)))
         asked[voter.name] = sum(len(p.rows[2]) for p in parts)
-        Job(poll, work, [[p.name, p.rows[2]] for p in parts]).run(
-            parts,
-            engine_for(voter) if engine_for else engine,
-            _named(progress, f"vote: {voter.name}", asked[voter.name]),
-        )
-        cast = {
-            b["key"]: ballot_of(b) for p in parts for b in read_table(work / f"ballots/{poll.name}/{p.name}.parquet")
-        }
+        here = engine_for(voter) if engine_for else engine
+        cast = _polled(poll, parts, work, here, _named(progress, f"vote: {voter.name}", asked[voter.name]))
         for key, so_far in ballots.items():
             so_far.append(
                 cast.get(key) or Ballot(key, voter.name, voter.revision, voter.prompt, (), "skipped", None, "")
@@ -168,6 +166,29 @@ def run(
         verdicts = _by_retrieval(planned, verdicts, retrieval)
     ordered = {k: verdicts[k] for k in planned.rows}
     return Outcome(ordered, ballots, seen, {k: r["detail"] for k, r in gated.items()}, retrieval, asked)
+
+
+def _polled(
+    poll: Poll, parts: Sequence[Shard], work: Path, engine: Engine, progress: Callable[[str, int], None] | None
+) -> dict[str, Ballot]:
+    """One voter's ballots by key.
+
+    A voter that abstains too often stops the run. Its files are removed then, so that the abstentions are asked for
+    again when the cause is mended; its answers are in the cache.
+    """
+    try:
+        Job(poll, work, [[p.name, p.rows[2]] for p in parts]).run(parts, engine, progress)
+        paths = [work / f"ballots/{poll.name}/{p.name}.parquet" for p in parts]
+        cast = {row["key"]: ballot_of(row) for path in paths for row in read_table(path)}
+        if poll.watched:
+            watch = vote.Abstentions(poll.voter.name)
+            watch.count(cast.values())
+            watch.close()
+    except vote.AbstentionError:
+        shutil.rmtree(work / "ballots" / poll.name, ignore_errors=True)
+        shutil.rmtree(work / ".rainrag" / poll.name, ignore_errors=True)
+        raise
+    return cast
 
 
 def still_open(key: str, so_far: list[Ballot], voters: int, need: int, settings: Settings) -> bool:

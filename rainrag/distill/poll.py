@@ -31,6 +31,7 @@ class Poll:
         examined: folder of the examined files.
         cache: folder of ballots by identity; None keeps none.
         position: of the voter among all.
+        watched: stop when the voter abstains on more than a fifth of its first hundred questions.
     """
 
     voter: Voter
@@ -38,13 +39,17 @@ class Poll:
     examined: str
     cache: str | None
     position: int
+    watched: bool = False
     name: str = field(init=False)
     version: int = VERSION
     isolated: bool = True
+    _watch: vote.Abstentions | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         plain = "".join(c if c.isalnum() else "-" for c in self.voter.name)
         self.name = f"vote-{self.position}-{plain}"
+        if self.watched:
+            self._watch = vote.Abstentions(self.voter.name)
 
     @property
     def gpus(self) -> float:
@@ -75,7 +80,8 @@ class Poll:
         questions = self._questions(rows, address, needs_pixels)
         cache = vote.Cache(Path(self.cache) if self.cache and needs_pixels else None)
         fresh = sum(cache.get(vote.identity(q, self.voter)) is None for q in questions)
-        return list(vote.ask(self.voter, questions, cache, getattr(self.voter, "batch", BATCH))), fresh
+        batch = getattr(self.voter, "batch", BATCH)
+        return list(vote.ask(self.voter, questions, cache, batch, self._watch)), fresh
 
     def _questions(self, rows: list[dict[str, Any]], address: tuple[str, int], pixels: bool) -> list[Question]:
         data: dict[str, Any] = read_images(*address, [r["key"] for r in rows], sides=("lq",)) if pixels else {}

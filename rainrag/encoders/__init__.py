@@ -104,7 +104,7 @@ def create(captioner: str = "embedded", encoder: str = "embedded", refine: Itera
         encoder: ``embedded``, ``clip`` or ``clip:MODEL/TAG``, where TAG may be a file or folder.
         refine: any of ``qwen``, ``qwen=FOLDER_OR_REPOSITORY``, ``keybert``, ``keybert=FOLDER_OR_REPOSITORY``.
         settings: ``device``, ``dtype``, ``batch_size``, and those of the parts chosen (``caption_tokens``, ``beams``,
-            ``keywords``, ``per_minute`` …); those that are None count as not given.
+            ``keywords``, ``rpm`` …); those that are None count as not given.
 
     Raises:
         UsageError: for an unknown name, a spec with a source where none is taken, a refiner named twice, or a setting

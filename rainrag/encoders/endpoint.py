@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from rainrag import images
-from rainrag.errors import RainRAGError, UsageError
+from rainrag.errors import InputError, RainRAGError, UsageError
 from rainrag.files import fingerprint
+from rainrag.http import Client, ClientSettings, image_part, model_at, text_of, without_thinking
 from rainrag.images import U8
-from rainrag.openai_client import Client, image_part, model_at, text_of
 
+VERSION = 2  # of how an answer becomes a caption
 PROMPT = (
     "Describe this photograph in one plain sentence of at most 25 words: the kind of scene and the main things in it, "
     "day or night, and the rain if there is any (streaks or drops on glass, how heavy, mist, wet ground). Answer with "
     "the sentence alone, without an opening such as 'a photo of'."
+)
+
+#: How models begin that will not or cannot describe a picture.
+REFUSAL = re.compile(
+    r"(?:i(?:'m| am)\s+(?:very |so |really )?(?:sorry|afraid|unable|not able)|sorry\b|unfortunately\b|apologies\b|"
+    r"i (?:can(?:'t|not| not)|could(?:n't| not)|do(?:n't| not) (?:see|have)|won't|will not)\b|"
+    r"as an? (?:ai|language|large)\b|(?:there is|i see) no image\b|no image (?:was|is|has)\b|"
+    r"please (?:provide|upload|share)\b)",
+    re.IGNORECASE,
+)
+OPENING = re.compile(
+    r"^(?:(?:sure|certainly|of course|okay|ok)[,.!:]?\s+)?(?:here(?:'s| is) (?:the|a|one) [^:.]{0,60}:)\s*", re.I
 )
 
 
@@ -28,7 +42,7 @@ class Endpoint:
         source: ``MODEL@URL``, the address up to and with /v1.
         caption_tokens: most tokens of a caption.
         side: longer sides are shrunk to so many pixels before they are sent.
-        timeout, retries, per_minute, concurrency: see ``rainrag.openai_client.Client``.
+        timeout, retries, rpm, concurrency: see ``rainrag.http.ClientSettings``.
 
     Raises:
         UsageError: for a malformed source or settings out of range.
@@ -41,13 +55,14 @@ class Endpoint:
         side: int = 768,
         timeout: float = 60.0,
         retries: int = 5,
-        per_minute: float | None = None,
+        rpm: float | None = None,
         concurrency: int = 4,
     ) -> None:
         if caption_tokens < 1 or side < 1:
             raise UsageError("caption_tokens and side must be at least 1")
         self.model, url = model_at(source)
-        self.client = Client(url, timeout=timeout, retries=retries, per_minute=per_minute, concurrency=concurrency)
+        settings = ClientSettings(timeout=timeout, retries=retries, rpm=rpm, concurrency=concurrency)
+        self.client = Client(url, settings)
         self.caption_tokens = caption_tokens
         self.side = side
 
@@ -56,7 +71,7 @@ class Endpoint:
         return {
             "name": "endpoint",
             "model": self.model,
-            "prompt": fingerprint(PROMPT),
+            "prompt": fingerprint([VERSION, PROMPT]),
             "caption_tokens": self.caption_tokens,
             "side": self.side,
         }
@@ -68,9 +83,11 @@ class Endpoint:
         """One sentence for each (H, W, 3) uint8 picture, asked for concurrently.
 
         Raises:
-            RainRAGError: when one has no caption: a triplet without one is none.
+            InputError: when one has no caption (an odd answer, a refusal, only thinking): a triplet needs one.
+            MissingError: when the server fails for good.
         """
-        return [self._sentence(a) for a in self.client.chat_many([self._ask(p) for p in pictures])]
+        found = dict(self.client.chat_each([self._ask(p) for p in pictures]))
+        return [self._sentence(found[i]) for i in range(len(pictures))]
 
     def _ask(self, picture: U8) -> dict[str, Any]:
         seen = image_part(images.encode_jpeg(images.fit(picture, self.side)))
@@ -85,8 +102,11 @@ class Endpoint:
     def _sentence(self, answer: dict[str, Any] | RainRAGError) -> str:
         if isinstance(answer, RainRAGError):
             raise answer
-        caption = " ".join(text_of(answer).split())
+        said = text_of(answer)
+        caption = " ".join(OPENING.sub("", without_thinking(said)).strip(' "*`').split())
         if not caption:
             hint = "raise caption_tokens: a model that thinks first may have spent them all"
-            raise RainRAGError("the model gave an empty caption", where=self.model, hint=hint)
+            raise InputError("the model gave an empty caption", where=self.model, hint=hint)
+        if REFUSAL.match(caption.replace("\u2019", "'")):
+            raise InputError(f"the model refused to describe a picture: {caption[:80]}", where=self.model)
         return caption

@@ -1,14 +1,19 @@
-"""From a model's next token to an answer: one token decides, by its probability and not by what it looks like."""
+"""From a model's next token to an answer: one token decides, by its probability and not by what it looks like.
+
+Where a server gives no probabilities, only a clear final answer in its text counts.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rainrag.errors import InputError
+from rainrag.http import without_thinking
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +21,12 @@ if TYPE_CHECKING:
 #: What tokenizers put before a token that begins a word: SentencePiece's and byte-level BPE's sign, or a blank.
 WORD_START = "\u2581\u0120 "
 
-YES, NO = frozenset({"true", "yes"}), frozenset({"false", "no"})
+YES = frozenset({"true", "yes"})
+
+ROUNDING = 1e-4  # a log-probability may lie so far above 0 by a server's rounding
+LOWEST = -1e5  # servers write -9999 and the like for a probability of 0; below this it is no such mark
+EXCESS = 0.02  # of the summed probability above 1, likewise
+MOST_TEXT = 4000  # characters of a text that are looked at: its end
 
 
 @dataclass(frozen=True)
@@ -92,30 +102,112 @@ def read_out(hidden: torch.Tensor, head: Any, yes: Sequence[int], no: Sequence[i
     return from_logits(answers, len(yes), everything.to(answers.device))
 
 
-def from_logprobs(top: Iterable[tuple[str, float]], yes: str, no: str) -> Reply:
-    """The reply from a server's list of likely tokens with natural-log probabilities; a word not listed counts as 0."""
+def from_logprobs(top: Iterable[tuple[str, Any]], yes: str, no: str) -> Reply:
+    """The reply from a server's list of likely tokens with natural-log probabilities; a word not listed counts as 0.
+
+    Args:
+        top: (token, value as the server gave it) of the first token's alternatives.
+
+    Returns:
+        A reply with a problem where a value is not a log-probability: no number, not finite, or above 0.
+    """
     sums = {yes: 0.0, no: 0.0}
-    for token, logprob in top:
+    for token, value in top:
+        wrong = _no_logprob(value)
+        if wrong:
+            return Reply(problem=f"the server's log-probability of '{token[:20]}' is {wrong}")
         for word in sums:
             if matches(token, word):
-                sums[word] += math.exp(logprob)
+                sums[word] += math.exp(min(value, 0.0))
     mass = sums[yes] + sums[no]
+    if mass > 1 + EXCESS:
+        return Reply(problem=f"the server's probabilities of the answer words add up to {mass:.4g}")
     return Reply(sums[yes] / mass, min(mass, 1.0)) if mass > 0 else Reply(0.5, 0.0)
 
 
+def _no_logprob(value: object) -> str:
+    """Why a value is not the logarithm of a probability, or nothing."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "no number" if value is not None else "null"
+    if not math.isfinite(value):
+        return "not finite"
+    if value > ROUNDING:
+        return f"positive ({value:.4g})"
+    return f"below {LOWEST:g}" if value < LOWEST else ""
+
+
 def from_text(text: str) -> Reply:
-    """The reply from words alone: the first of yes, no, true, false counts."""
-    return Reply(said=" ".join(text.split())[:80])
+    """The reply from words alone: thinking is dropped, and only a clear final answer counts (``final_answer``)."""
+    kept = without_thinking(text)
+    said = kept or ("(thinking without an answer)" if text.strip() else "")
+    return Reply(said=said[-MOST_TEXT:])
 
 
-def first_word(text: str) -> str:
-    """``yes``, ``no``, or ``abstain`` where none of the four words is said."""
-    for word in re.findall(r"[a-z]+", text.casefold()):
-        if word in YES:
-            return "yes"
-        if word in NO:
-            return "no"
-    return "abstain"
+# ---------------------------------------------------------------- words
+_WORD = r"(true|false|yes|no)"
+_BARE = re.compile(_WORD)
+_STATED = re.compile(
+    r"(?:(?:so|therefore|thus|hence|in conclusion|conclusion|finally|overall)\s*[,:]?\s*)?"
+    r"(?:(?:my|the|our)\s+)?(?:(?:final|short|correct|right|one-word)\s+)?"
+    r"(?:answer|verdict|response|conclusion|judge?ment|statement|claim)"
+    r"(?:\s+(?:to (?:the|this) question|here))?\s*(?:is\s*:?|:|=)\s*" + _WORD
+)
+_LEADING = re.compile(_WORD + r"\s*(?:[.,;:!\n]|\s-|\s?\u2013|\s?\u2014)\s*(.+)", re.DOTALL)
+_HEDGE = re.compile(
+    r"\b(?:but|however|although|though|unless|wait|hmm|maybe|perhaps|possibly|might|could|or|unsure|uncertain|unclear|"
+    r"cannot|can't|cant|unable|actually|depends?|if|not sure|not certain|not clear)\b"
+)
+_NOT = re.compile(r"\b(?:not|isn't|never|neither|nor|hardly)\s+(?:\w+\s+){0,2}?(?:true|yes)\b|\buntrue\b")
+_NOT_NO = re.compile(r"\b(?:not|isn't|never|neither|nor|hardly)\s+(?:\w+\s+){0,2}?(?:false|no)\b")
+
+
+def final_answer(text: str) -> str:
+    """``yes`` or ``no`` where a text clearly ends in that, else ``abstain``.
+
+    Clear is the word alone, a sentence that states it ("The answer is: False"), the one at the end of longer text, or
+    a text that begins with it and does not take it back ("No, it is not true"). A question, a negation without its end
+    ("It is not true that"), a hedge, or two answers are not.
+    """
+    plain = _plain(text)
+    sentences = [s.strip(" ,;:-") for s in re.findall(r"[^.!?\n]+[.!?\n]*", plain)]
+    asked = [s for s in sentences if s and not s.endswith("?")]
+    stated = [(_BARE.fullmatch(s.rstrip(".! ")) or _STATED.fullmatch(s.rstrip(".! "))) for s in asked]
+    found = {_side(m.group(1)) for m in stated if m}
+    if len(found) == 1 and stated[-1] and not any(_HEDGE.search(s) for s in asked[:-1]):
+        answer = found.pop()
+        lead = _LEADING.fullmatch(plain)
+        return answer if lead is None or asked[0] != sentences[0] or _side(lead.group(1)) == answer else "abstain"
+    lead = _LEADING.fullmatch(plain)
+    if lead is None or "?" in plain or _HEDGE.search(lead.group(2)):
+        return "abstain"
+    answer = _side(lead.group(1))
+    return answer if _sides(lead.group(2)) <= {answer} else "abstain"
+
+
+def _plain(text: str) -> str:
+    """Lower case, compatibility forms, without markup: ``**False**``, ``\\boxed{True}`` and ``{"answer": true}`` read so."""
+    text = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'").replace("\u3002", ".")
+    text = re.sub(r"\\(?:boxed|text|mathrm|textbf)\b|</?[a-z][a-z_-]{0,20}>", " ", text)
+    text = re.sub(
+        r"(^|(?<=\s))'|'(?=\s|$|[.,])",
+        " ",
+        re.sub(r"[*_`\"\u201c\u201d\u00ab\u00bb()\[\]{}#>$\u200b\ufeff]", " ", text),
+    )
+    return re.sub(r"[^\S\n]+", " ", re.sub(r" +([.,;:!?])", r"\1", text)).strip(" -\n")
+
+
+def _side(word: str) -> str:
+    return "yes" if word in YES else "no"
+
+
+def _sides(text: str) -> set[str]:
+    """Which answers a text speaks of, negations counted as the opposite."""
+    found = set()
+    for pattern, side in ((_NOT, "no"), (_NOT_NO, "yes")):
+        if pattern.search(text):
+            found.add(side)
+            text = pattern.sub(" ", text)
+    return found | {_side(w) for w in re.findall(r"\b(?:true|false|yes|no(?=\s*(?:[.,;:!]|$)))\b", text)}
 
 
 def mean(replies: Sequence[Reply]) -> Reply:
@@ -129,7 +221,7 @@ def mean(replies: Sequence[Reply]) -> Reply:
     masses = [r.mass for r in replies if r.mass is not None]
     if len(ps) == len(replies) and len(masses) == len(replies):
         return Reply(sum(ps) / len(ps), min(masses))
-    words = {first_word(r.said) for r in replies}
+    words = {final_answer(r.said) for r in replies}
     return replies[0] if len(words) == 1 else Reply(problem="the answer depends on the order of the references")
 
 
@@ -143,7 +235,7 @@ def decide(reply: Reply, band: float, least_mass: float) -> tuple[str, float | N
     if reply.problem:
         return "abstain", None, reply.problem
     if reply.p_yes is None or reply.mass is None:
-        return first_word(reply.said), None, f"said: {reply.said}"
+        return final_answer(reply.said), None, f"said: {reply.said[:80]}"
     p = round(reply.p_yes, 6)
     if reply.mass < least_mass:
         return "abstain", p, f"answer words hold {reply.mass:.4f} of the probability"

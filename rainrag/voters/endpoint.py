@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from rainrag.errors import MissingError, UsageError, did_you_mean
-from rainrag.images import U8, encode_png
+from rainrag.errors import RainRAGError, UsageError, did_you_mean
+from rainrag.http import Client, ClientSettings, OddAnswerError, RefusedError, choice_of, image_part, text_of
+from rainrag.images import encode_png
 from rainrag.records import Voter
 from rainrag.voters.answers import Reply, from_logprobs, from_text
-from rainrag.voters.client import Client, Manners, RefusedError
 from rainrag.voters.kind import Kind
 from rainrag.voters.prompt import WORDS, Parts
 from rainrag.voters.vlm import Judging, VlmVoter
 
-TOP = 20  # the most that OpenAI's interface and vLLM's default allow
-TEXT_TOKENS = 8  # without probabilities: room for a word that is several tokens
+TEXT_TOKENS = 16  # without probabilities: room for a short sentence
+#: What servers say that take one image per prompt, or fewer than were sent.
+FEW_IMAGES = re.compile(
+    r"at most \d+ image|(?:multiple|multi|more than one) images?|only (?:one|1|a single) image", re.I
+)
+#: What a refusal names -> the setting that changes it.
+REMEDIES = {
+    "max_completion_tokens": "--set max_completion_tokens=N",
+    "max_tokens": "--set max_completion_tokens=N, or --set max_tokens=N",
+    "logprobs": "--set top_logprobs=N, or --set logprobs=false",
+    "chat_template_kwargs": "leave chat_template_kwargs out",
+}
 
 
 @dataclass(frozen=True)
@@ -28,22 +37,27 @@ class Server(Judging):
 
     Args:
         served_revision: what the server has loaded, as you know it (a commit). A server does not tell; without this,
-            ballots are kept by its address and are asked for anew when it moves.
-        key_env: environment variable with the API key.
-        timeout: seconds for one request.
-        retries: further tries on 429, 5xx, timeouts and broken answers.
-        rpm: requests a minute at most.
-        concurrency: requests at a time.
+            ballots are kept by its address and are requested again when it moves.
+        key_env, timeout, retries, rpm, concurrency: see ``rainrag.http.ClientSettings``.
         logprobs: False for a server that gives none: then the answer is read from the text.
+        top_logprobs: how many likely tokens to ask for; 20 is the most that OpenAI's interface and vLLM's default allow.
+        max_tokens: tokens of an answer; None for 1 with log-probabilities and a short sentence without. A model that
+            thinks first needs hundreds.
+        max_completion_tokens: the same under the name that newer servers want; sent in place of ``max_tokens``.
+        chat_template_kwargs: object passed to the server's chat template, such as ``{"enable_thinking": false}``.
     """
 
     served_revision: str | None = None
-    key_env: str = "RAINRAG_API_KEY"
-    timeout: float = 120.0
-    retries: int = 5
+    key_env: str = ClientSettings.key_env
+    timeout: float = ClientSettings.timeout
+    retries: int = ClientSettings.retries
     rpm: float | None = None
-    concurrency: int = 8
+    concurrency: int = ClientSettings.concurrency
     logprobs: bool = True
+    top_logprobs: int = 20
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
     NEUTRAL: ClassVar[frozenset[str]] = frozenset(
         {"served_revision", "key_env", "timeout", "retries", "rpm", "concurrency"}
@@ -51,8 +65,21 @@ class Server(Judging):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.concurrency < 1 or self.retries < 0 or self.timeout <= 0 or (self.rpm is not None and self.rpm <= 0):
-            raise UsageError("concurrency, timeout and rpm must be positive, retries not negative")
+        _ = self.client
+        if self.max_tokens is not None and self.max_completion_tokens is not None:
+            raise UsageError("max_tokens and max_completion_tokens are two names of one setting", hint="give one")
+        if any(n is not None and n < 1 for n in (self.max_tokens, self.max_completion_tokens, self.top_logprobs)):
+            raise UsageError("max_tokens and top_logprobs must be at least 1")
+        if self.chat_template_kwargs is not None and not isinstance(self.chat_template_kwargs, dict):
+            raise UsageError(
+                "chat_template_kwargs must be a JSON object",
+                hint="--set 'chat_template_kwargs={\"enable_thinking\": false}'",
+            )
+
+    @property
+    def client(self) -> ClientSettings:
+        """Those of the settings that are the HTTP client's."""
+        return ClientSettings(self.key_env, self.timeout, self.retries, self.rpm, self.concurrency)
 
 
 class Endpoint:
@@ -92,8 +119,7 @@ class Endpoint:
             MissingError: when the server cannot be reached or does not know the key.
             UsageError: when it does not have the model.
         """
-        s = self.settings
-        self._client = Client(self.base, Manners(s.key_env, s.timeout, s.retries, s.rpm))
+        self._client = Client(self.base, self.settings.client)
         try:
             listed = self._client.get("/models").get("data")
         except RefusedError:  # some servers list nothing: the first question will tell
@@ -105,79 +131,89 @@ class Endpoint:
             )
 
     def ask(self, prompts: Sequence[Parts]) -> list[Reply]:
-        """One request a prompt, several at a time, replies in order.
+        """One reply per prompt, in order (see ``stream``)."""
+        found = dict(self.stream(prompts))
+        return [found[i] for i in range(len(prompts))]
 
-        A refused request (status 4xx) is an abstention once the server has answered another: the fault is then that
-        question's. Before, it is an error: the fault is more likely in the settings, and a thousand abstentions would
-        hide it.
+    def stream(self, prompts: Sequence[Parts]) -> Iterator[tuple[int, Reply]]:
+        """One request per prompt, several at a time; yields (position, reply) as they arrive.
+
+        An odd answer is an abstention of its question. A refused request (status 4xx) is one too once the server has
+        answered another: the fault is then that question's. Before, it is an error: the fault is more likely in the
+        settings.
 
         Raises:
             RefusedError: when the server has refused everything so far.
-            MissingError: when it fails for good; nothing of this call is kept.
+            MissingError: when it fails for good; what had arrived has been yielded.
         """
-        with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            futures = [pool.submit(self._one, parts) for parts in prompts]
-            try:
-                outcomes = [f.result() for f in futures]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        refusals = [o for o in outcomes if isinstance(o, RefusedError)]
-        self._answered = self._answered or len(refusals) < len(outcomes)
-        if refusals and not self._answered:
-            raise refusals[0]
-        return [Reply(problem=f"refused: {o.what}") if isinstance(o, RefusedError) else o for o in outcomes]
-
-    def _one(self, parts: Parts) -> Reply | RefusedError:
         if self._client is None:
             raise UsageError("the voter is not set up: call setup() first", where=self.model)
+        refused: list[tuple[int, RefusedError]] = []
+        for i, outcome in self._client.chat_each([self._body(p) for p in prompts]):
+            if isinstance(outcome, RefusedError) and not self._answered:
+                refused.append((i, outcome))
+                continue
+            self._answered = True
+            yield i, self._reply(outcome)
+            yield from ((k, self._reply(e)) for k, e in refused)
+            refused = []
+        if refused:
+            raise explained(refused[0][1])
+
+    def _reply(self, outcome: dict[str, Any] | RainRAGError) -> Reply:
+        if isinstance(outcome, RefusedError):
+            return Reply(problem=f"refused: {outcome.what}")
+        if isinstance(outcome, RainRAGError):
+            return Reply(problem=f"odd answer: {outcome.what}")
         try:
-            return self._read(self._client.post("/chat/completions", self._body(parts)))
-        except RefusedError as e:
-            return e
+            return self._read(outcome)
+        except OddAnswerError as e:
+            return Reply(problem=f"odd answer: {e.what}")
 
     def _body(self, parts: Parts) -> dict[str, Any]:
-        content: list[dict[str, Any]] = [
-            {"type": "text", "text": p}
-            if isinstance(p, str)
-            else {"type": "image_url", "image_url": {"url": data_url(p)}}
-            for p in parts
-        ]
+        s = self.settings
+        content = [{"type": "text", "text": p} if isinstance(p, str) else image_part(encode_png(p)) for p in parts]
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": "user", "content": content}],
             "temperature": 0,
-            "max_tokens": 1 if self.settings.logprobs else TEXT_TOKENS,
         }
-        if self.settings.logprobs:
-            body |= {"logprobs": True, "top_logprobs": TOP}
+        if s.max_completion_tokens is not None:
+            body["max_completion_tokens"] = s.max_completion_tokens
+        else:
+            body["max_tokens"] = s.max_tokens or (1 if s.logprobs else TEXT_TOKENS)
+        if s.logprobs:
+            body |= {"logprobs": True, "top_logprobs": s.top_logprobs}
+        if s.chat_template_kwargs is not None:
+            body["chat_template_kwargs"] = s.chat_template_kwargs
         return body
 
     def _read(self, answer: dict[str, Any]) -> Reply:
-        """A reply from a chat completion.
+        """A reply from a chat completion: from its first token's probabilities, or from its text where there are none.
 
         Raises:
-            MissingError: when it is none.
+            OddAnswerError: when it has neither.
         """
-        try:
-            choice = answer["choices"][0]
-            text = str(choice["message"].get("content") or "")
-            listed = (choice.get("logprobs") or {}).get("content") or []
-            top = [(str(t["token"]), float(t["logprob"])) for t in listed[0]["top_logprobs"]] if listed else []
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as e:
-            raise MissingError(
-                f"the server's answer is no chat completion: {type(e).__name__}: {e}",
-                where=self.base,
-                hint="check the address: it ends in /v1 on most servers",
-            ) from e
-        if top:
-            return from_logprobs(top, *WORDS[self.settings.words])
-        return from_text(text)
+        top = likely(choice_of(answer))
+        return from_logprobs(top, *WORDS[self.settings.words]) if top else from_text(text_of(answer))
 
 
-def data_url(rgb: U8) -> str:
-    """A PNG as a data URL: the same bytes for the same pixels, so that the server's cache knows it again."""
-    return "data:image/png;base64," + base64.b64encode(encode_png(rgb)).decode()
+def likely(choice: dict[str, Any]) -> list[tuple[str, Any]]:
+    """(token, log-probability as given) of the first token's alternatives; empty where the server gave none."""
+    try:
+        return [(str(t["token"]), t["logprob"]) for t in choice["logprobs"]["content"][0]["top_logprobs"]]
+    except (KeyError, IndexError, TypeError):
+        return []
+
+
+def explained(error: RefusedError) -> RefusedError:
+    """A refusal with the setting that may change it."""
+    said = error.what.casefold()
+    if FEW_IMAGES.search(said):
+        hint = "--set layout=montage shows the references and the candidate in one image"
+    else:
+        hint = next((remedy for name, remedy in REMEDIES.items() if name in said), error.hint or "")
+    return RefusedError(error.what, where=error.where, hint=hint or None, status=error.status)
 
 
 def build(name: str, source: str | None, settings: Server) -> Voter:
@@ -188,21 +224,24 @@ def build(name: str, source: str | None, settings: Server) -> Voter:
     """
     model, _, rest = (source or "").rpartition("@http")
     base = f"http{rest}"
-    try:
-        parts = urlsplit(base)
-    except ValueError:
-        parts = urlsplit("")
-    if not model or parts.scheme not in ("http", "https") or not parts.hostname:
+    if not model or not _host(base):
         raise UsageError(  # says nothing of what was given: there may be a key in it
             f"'{name}:…' names no model and server",
             hint="endpoint:MODEL@http://host:port/v1, separated by commas",
         )
-    if parts.username or parts.password or parts.query:
+    if "@" in base or "?" in base:
         raise UsageError(
             "the server's address must hold no password and no query",
             hint=f"put the key into the environment variable {settings.key_env}",
         )
     return VlmVoter(f"{name}:{model}", Endpoint(model, base, settings), settings)
+
+
+def _host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname) and url.startswith(("http://", "https://"))
+    except ValueError:
+        return False
 
 
 ENDPOINT = Kind(Server, build)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from rainrag.errors import DecodeError, UsageError, did_you_mean
 from rainrag.files import fingerprint
@@ -15,7 +15,7 @@ from rainrag.voters.answers import Reply, decide, mean
 from rainrag.voters.montage import capped, montage
 from rainrag.voters.prompt import LAYOUTS, Parts, Prompt
 
-VERSION = 1  # of everything here that changes an answer and is no setting
+VERSION = 2  # of everything here that changes an answer and is no setting
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,15 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class Streaming(Protocol):
+    """A model that gives its replies one by one, so that each can be kept before the next is requested."""
+
+    def stream(self, prompts: Sequence[Parts]) -> Iterator[tuple[int, Reply]]:
+        """(position, reply) in the order of arrival."""
+        ...
+
+
 class VlmVoter:
     """A ``rainrag.records.Voter`` over a ``Model``. Until ``setup`` it holds names and settings only, and pickles.
 
@@ -133,29 +142,43 @@ class VlmVoter:
         self.model.load()
 
     def vote(self, questions: Sequence[Question]) -> list[Ballot]:
-        """One ballot a question, in order; a question that cannot be judged is an abstention with the reason."""
-        ballots: list[Ballot] = []
-        for start in range(0, len(questions), self.model.chunk):  # so many decoded images are held at once, no more
-            ballots += self._vote(questions[start : start + self.model.chunk])
-        return ballots
+        """One ballot per question, in order; a question that cannot be judged is an abstention with the reason."""
+        found = dict(self.stream(questions))
+        return [found[i] for i in range(len(questions))]
 
-    def _vote(self, questions: Sequence[Question]) -> list[Ballot]:
+    def stream(self, questions: Sequence[Question]) -> Iterator[tuple[int, Ballot]]:
+        """As ``vote``, but yields (position, ballot) as soon as each is there, in the order of arrival."""
+        for start in range(0, len(questions), self.model.chunk):
+            part = questions[start : start + self.model.chunk]
+            yield from ((start + i, ballot) for i, ballot in self._stream(part))
+
+    def _stream(self, questions: Sequence[Question]) -> Iterator[tuple[int, Ballot]]:
         prompts: list[Parts] = []
-        where: list[range | str] = []  # each question's prompts, or why it has none
-        for question in questions:
+        owner: list[int] = []  # of each prompt, the position of its question
+        replies: dict[int, dict[int, Reply | None]] = {}  # position -> its prompts' replies so far
+        for i, question in enumerate(questions):
             try:
                 mine = self._prompts(question)
             except DecodeError as e:
-                where.append(f"{e.where}: {e.reason}")
+                yield i, self._ballot(question, Reply(problem=f"{e.where}: {e.reason}"))
                 continue
-            where.append(range(len(prompts), len(prompts) + len(mine)))
+            replies[i] = {len(prompts) + k: None for k in range(len(mine))}
+            owner += [i] * len(mine)
             prompts += mine
-        replies = self.model.ask(prompts) if prompts else []
-        ballots = []
-        for question, place in zip(questions, where, strict=True):
-            reply = Reply(problem=place) if isinstance(place, str) else mean([replies[i] for i in place])
-            ballots.append(self._ballot(question, reply))
-        return ballots
+        for at, reply in self._ask(prompts):
+            here = replies[owner[at]]
+            here[at] = reply
+            whole = [r for r in here.values() if r is not None]
+            if len(whole) == len(here):
+                yield owner[at], self._ballot(questions[owner[at]], mean(whole))
+
+    def _ask(self, prompts: list[Parts]) -> Iterator[tuple[int, Reply]]:
+        """Replies as they come: one by one from a server, all at once from a model in this process."""
+        if not prompts:
+            return iter(())
+        if isinstance(self.model, Streaming):
+            return self.model.stream(prompts)
+        return enumerate(self.model.ask(prompts))
 
     def _prompts(self, question: Question) -> list[Parts]:
         """The prompts that one question takes: one an order of the references."""

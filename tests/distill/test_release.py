@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -17,8 +19,9 @@ from rainrag.errors import MissingError, RainRAGError
 from rainrag.files import read_json, write_json
 from rainrag.reports import distill as reporting
 from rainrag.store import Store
+from rainrag.vote import AbstentionError
 from tests.distill.light import PAID, build_dataset, contents
-from tests.voters.server import Script, serving
+from tests.openai_server import Script, completion, serving
 
 run = CliRunner().invoke
 
@@ -177,6 +180,47 @@ def test_an_endpoint_judges_and_is_not_asked_again(world: Path, tmp_path: Path) 
         assert len(script.bodies) == asked, "how fast a server is asked changes no ballot"
         run(app, [*call, "--audit-share", "0", "--set", "band=0.2", "--out", str(tmp_path / "c")])
         assert len(script.bodies) > asked, "another band is another question"
+
+
+def test_a_voter_that_abstains_on_everything_stops_the_run(world: Path, tmp_path: Path) -> None:
+    """Not a corpus rejected with exit 0; once the server is mended, the same command goes on."""
+    script = Script(models=["a"], usual=lambda body: (200, {}, {"choices": []}))
+    data = build_dataset(tmp_path, "few", train=4, first=50)
+    with serving(script) as server:
+        call = ["distill", str(data), "--store", str(world / "store"), "--engine", "inline", "--json"]
+        call += ["--voters", f"endpoint:a@{server.url}", "--set", "band=0", "--out", str(tmp_path / "a")]
+        stopped = run(app, call)
+        assert isinstance(stopped.exception, AbstentionError)
+        assert stopped.exception.exit_code == 3
+        assert "abstained on 4 of its first 4 questions" in stopped.exception.what
+        allowed = json.loads(run(app, [*call[:-1], str(tmp_path / "b"), "--allow-abstentions"]).stdout)
+        assert allowed["answers"] == {"endpoint:a": {"yes": 0, "no": 0, "abstain": 4}}
+        assert allowed["rejected"] == {"abstained": 4}
+        script.usual = Script().usual
+        mended = json.loads(run(app, call).stdout)
+        assert mended["answers"]["endpoint:a"]["abstain"] == 0
+
+
+def test_no_file_holds_the_key_that_a_server_repeats(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-0123456789-abcdefghij"
+    monkeypatch.setenv("RAINRAG_API_KEY", key)
+    hidden = base64.b64encode(f"user:{key}".encode()).decode()
+    script = Script(models=["a"], usual=lambda body: (200, {}, completion(None, f"False, {key} {hidden}")))
+    data = build_dataset(tmp_path, "few", train=2, first=60)
+    with serving(script) as server:
+        out = tmp_path / "out"
+        call = ["distill", str(data), "--store", str(world / "store"), "--engine", "inline", "--out", str(out)]
+        done = run(app, [*call, "--voters", f"endpoint:a@{server.url}", "--set", "logprobs=false"])
+        assert done.exit_code == 0, done.output
+    said = {r["raw"] for path in out.rglob("ballots/**/*.parquet") for r in pq.read_table(path).to_pylist()}
+    assert any("***" in raw for raw in said)
+    texts = [str(pq.read_table(p).to_pylist()).encode() for p in out.rglob("*.parquet")]
+    texts += [p.read_bytes() for p in out.rglob("*") if p.is_file() and p.suffix != ".parquet"]
+    for secret in (key.encode(), hidden.encode()[8:-8]):
+        assert not any(secret in t for t in texts)
+        assert secret.decode() not in done.output
 
 
 def test_a_model_of_this_machine_judges(world: Path, tmp_path: Path) -> None:

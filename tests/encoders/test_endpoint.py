@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rainrag import images
+from rainrag import http, images
 from rainrag.encoders.endpoint import PROMPT, Endpoint
 from rainrag.errors import InputError, MissingError, RainRAGError, UsageError
 from tests.conftest import picture
-from tests.openai_server import Server, answer, serving
+from tests.openai_server import Script as Server
+from tests.openai_server import said as answer
+from tests.openai_server import serving
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    with serving(monkeypatch) as s:
+    monkeypatch.setattr(http, "FIRST_WAIT", 0.001)
+    monkeypatch.delenv(http.KEY_ENV, raising=False)
+    with serving(Server()) as s:
         s.reply = lambda payload, n: (200, {}, answer(f"  {shown(payload).shape[1]} pixels\nwide "))
         yield s
 
@@ -93,3 +97,37 @@ def test_malformed_sources() -> None:
             Endpoint(source)
     with pytest.raises(UsageError, match="at least 1"):
         Endpoint("m@http://host/v1", side=0)
+
+
+THOUGHT = "<think>\nThe user wants one sentence. I see a road.\n</think>\n\nA rainy street at night."
+
+
+@pytest.mark.parametrize(
+    ("text", "caption"),
+    [
+        (THOUGHT, "A rainy street at night."),
+        ("The road is wet.</think> A rainy street.", "A rainy street."),
+        ("Here is a description of the photograph: A rainy street.", "A rainy street."),
+        ('"A rainy street at night."', "A rainy street at night."),
+        ("Unlit windows, and I cannot see any people.", "Unlit windows, and I cannot see any people."),
+    ],
+)
+def test_thinking_and_openings_are_no_caption(server: Server, text: str, caption: str) -> None:
+    server.reply = lambda payload, n: (200, {}, answer(text))
+    assert Endpoint(f"m@{server.url}").caption([picture(0)]) == [caption]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("<think> I see a street with rain", "empty caption"),
+        ("I'm sorry, but I can't assist with that.", "refused"),
+        ("I\u2019m unable to view images.", "refused"),
+        ("As an AI language model, I cannot see pictures.", "refused"),
+        ("Please provide the image.", "refused"),
+    ],
+)
+def test_a_refusal_or_thinking_alone_is_an_error(server: Server, text: str, why: str) -> None:
+    server.reply = lambda payload, n: (200, {}, answer(text))
+    with pytest.raises(InputError, match=why):
+        Endpoint(f"m@{server.url}").caption([picture(0)])

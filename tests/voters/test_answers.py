@@ -6,9 +6,11 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rainrag.errors import InputError
-from rainrag.voters.answers import Reply, decide, first_word, from_logprobs, mean, read_out, variants
+from rainrag.voters.answers import Reply, decide, final_answer, from_logprobs, from_text, mean, read_out, variants
 
 VOCABULARY = {
     "True": 0,
@@ -96,10 +98,47 @@ def test_logprobs_of_a_server_add_up_over_spellings() -> None:
         ("Not sure", "abstain"),
         ("", "abstain"),
         ("untrue", "abstain"),
+        ("It is not true that", "abstain"),
+        ("I cannot say whether it is true", "abstain"),
+        ("<think> is it true", "abstain"),
+        ("<think>The answer is true.", "abstain"),
+        ("<think>is it true?</think>False", "no"),
+        ("it seems false</think>\n\nTrue", "yes"),
+        ("True or False? False", "no"),
+        ("True or false", "abstain"),
+        ("True?", "abstain"),
+        ("True, but the drops do not refract", "abstain"),
+        ("Yes, it is not true", "abstain"),
+        ("No, it is true", "abstain"),
+        ("Yes, no", "abstain"),
+        ("True. No, wait. False", "abstain"),
+        ("The answer is true. The answer is false.", "abstain"),
+        ("The answer is not true", "abstain"),
+        ("I don't think the answer is True", "abstain"),
+        ("It is known that", "abstain"),
+        ("There is no", "abstain"),
+        ("It depends. True", "abstain"),
+        ("Vrai", "abstain"),
+        ("The answer is: False", "no"),
+        ("The statement is false", "no"),
+        ("Streaks bend the light. So the final answer is True.", "yes"),
+        ('{"answer": true}', "yes"),
+        ("\\boxed{False}", "no"),
+        ("\uff34\uff52\uff55\uff45", "yes"),
+        ("True<|im_end|>", "yes"),
     ],
 )
-def test_of_a_text_the_first_word_counts(text: str, answer: str) -> None:
-    assert first_word(text) == answer
+def test_of_a_text_only_a_clear_final_answer_counts(text: str, answer: str) -> None:
+    assert final_answer(from_text(text).said) == answer
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.sampled_from("true false yes no not?.,<>/think\n\u2581*"), max_size=60))
+def test_any_text_has_one_of_three_answers(text: str) -> None:
+    reply = from_text(text)
+    assert decide(reply, 0.05, 0.01)[0] in ("yes", "no", "abstain")
+    if final_answer(reply.said) != "abstain":
+        assert any(word in text.casefold() for word in ("true", "false", "yes", "no"))
 
 
 @pytest.mark.parametrize(

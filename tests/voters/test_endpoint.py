@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rainrag import http
 from rainrag.errors import MissingError, UsageError
+from rainrag.http import RefusedError
 from rainrag.images import decode
-from rainrag.voters import client, create
-from rainrag.voters.client import Client, Manners, RefusedError
+from rainrag.voters import create
+from tests.openai_server import Script, brightness, completion, pictures, serving
 from tests.voters import tiny
-from tests.voters.server import Script, completion, pictures, serving
 
 KEY = "sk-sesame-0123456789"
 
@@ -26,7 +27,7 @@ KEY = "sk-sesame-0123456789"
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-off in milliseconds, no key from outside."""
     monkeypatch.delenv("RAINRAG_API_KEY", raising=False)
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(http, "FIRST_WAIT", 0.01)
 
 
 @pytest.fixture
@@ -111,9 +112,8 @@ def test_a_server_that_never_recovers_is_an_error_and_no_ballot(script: Script, 
 
 
 def test_back_off_grows_and_is_jittered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "FIRST_WAIT", 1.0)
-    patient = Client("http://127.0.0.1:9", Manners("NO_SUCH_KEY", 1.0, 0, None))
-    waits = [[patient._wait(n) for _ in range(50)] for n in range(8)]
+    monkeypatch.setattr(http, "FIRST_WAIT", 1.0)
+    waits = [[http.backoff(n) for _ in range(50)] for n in range(8)]
     for n, some in enumerate(waits):
         nominal = min(60.0, 2.0**n)
         assert all(0.5 * nominal <= w <= 1.5 * nominal for w in some)
@@ -158,11 +158,100 @@ def test_likely_tokens_that_are_no_answer_are_an_abstention(script: Script) -> N
     assert "0.0000" in ballot.raw
 
 
-@pytest.mark.parametrize("body", [{"choices": []}, {"error": "overloaded"}, {"choices": [{"text": "True"}]}])
-def test_an_answer_of_another_interface_is_an_error(script: Script, body: Any) -> None:
-    script.usual = lambda _: (200, {}, body)
-    with pytest.raises(MissingError, match="no chat completion"):
-        judge(script).vote(tiny.questions((0,)))
+def listed(value: str) -> bytes:
+    """A completion whose second token has a log-probability that is given as JSON text."""
+    top = '{"token":"True","logprob":-0.01},{"token":"False","logprob":' + value + "}"
+    logprobs = '{"content":[{"token":"True","top_logprobs":[' + top + "]}]}"
+    return ('{"choices":[{"message":{"content":"True"},"logprobs":' + logprobs + "}]}").encode()
+
+
+ODD: dict[str, tuple[Any, str]] = {
+    "no choices": ({"choices": []}, "no choices"),
+    "choices null": ({"choices": None}, "no choices"),
+    "error in a 200": ({"error": {"message": "overloaded"}}, "overloaded"),
+    "error text": ({"error": "overloaded"}, "overloaded"),
+    "other interface": ({"choices": [{"text": "True"}]}, "no text"),
+    "no content": ({"choices": [{"message": {"content": None, "refusal": "no"}}]}, "no text"),
+    "choice is text": ({"choices": ["True"]}, "no choices"),
+    "null": (listed("null"), "null"),
+    "huge": (listed("1e6"), "positive"),
+    "larger than a float": (listed("1e999"), "not finite"),
+    "infinite": (listed("Infinity"), "not finite"),
+    "minus infinite": (listed("-Infinity"), "not finite"),
+    "nan": (listed("NaN"), "not finite"),
+    "positive": (listed("0.7"), "positive"),
+    "text": (listed('"-0.5"'), "no number"),
+    "boolean": (listed("true"), "no number"),
+    "two certainties": (listed("-0.001"), "add up"),
+    "deep": (b'{"choices":' + b"[" * 100_000, "deeply"),
+    "surrogate": (b'{"choices":[{"message":{"content":"\\ud800 yes"}}]}', "said: \ufffd yes"),
+    "token null": ({"choices": [{"message": {"content": "Rain"}, "logprobs": {"content": [None]}}]}, "said: Rain"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_answer_is_an_abstention_of_its_question_with_the_reason(script: Script, name: str) -> None:
+    body, why = ODD[name]
+    script.reply = lambda asked, n: (200, {}, body) if n == 1 else (200, {}, brightness(asked))
+    ballots = judge(script, concurrency=1).vote(tiny.questions((0, 0, 0)))
+    assert [b.answer == "abstain" and b.p_yes is None for b in ballots] == [False, True, False]
+    assert why in ballots[1].raw
+    ballots[1].raw.encode()
+
+
+def test_a_mark_for_probability_zero_is_one(script: Script) -> None:
+    script.usual = lambda body: (200, {}, listed("-9999.0"))
+    ballot = judge(script).vote(tiny.questions((0,)))[0]
+    assert (ballot.answer, ballot.p_yes) == ("yes", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("At most 1 image(s) may be provided in one request.", "layout=montage"),
+        ("This model does not support multiple images.", "layout=montage"),
+        ("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", "max_completion_tokens=N"),
+        ("Requested sample logprobs of 20, which is greater than max allowed: 5", "top_logprobs=N"),
+    ],
+)
+def test_a_refusal_names_the_setting_that_changes_it(script: Script, message: str, hint: str) -> None:
+    script.usual = lambda body: (400, {}, {"error": {"message": message}})
+    with pytest.raises(RefusedError) as caught:
+        judge(script).vote(tiny.questions((2,)))
+    assert caught.value.hint is not None
+    assert hint in caught.value.hint
+
+
+def test_what_servers_want_otherwise_can_be_set(script: Script) -> None:
+    plain = {"enable_thinking": False}
+    voter = judge(script, max_completion_tokens=300, top_logprobs=5, chat_template_kwargs=plain)
+    voter.vote(tiny.questions((0,)))
+    body = script.bodies[0]
+    assert (body["max_completion_tokens"], body["top_logprobs"], body["chat_template_kwargs"]) == (300, 5, plain)
+    assert "max_tokens" not in body
+    assert voter.prompt != judge(script).prompt  # another question, so other ballots
+    with pytest.raises(UsageError, match="two names"):
+        judge(script, max_completion_tokens=300, max_tokens=300)
+    for wrong in ({"max_tokens": 0}, {"top_logprobs": 0}, {"chat_template_kwargs": "off"}):
+        with pytest.raises(UsageError):
+            judge(script, **wrong)
+
+
+def test_a_refusal_before_the_first_answer_is_only_its_questions(script: Script) -> None:
+    script.first = [(400, {}, {"error": {"message": "content policy"}})]
+    ballots = judge(script, concurrency=1).vote(tiny.questions((0, 0)))
+    assert "content policy" in ballots[0].raw
+    assert ballots[1].p_yes is not None
+
+
+def test_ballots_are_there_as_soon_as_their_answers_are(script: Script) -> None:
+    """A server that dies within a batch costs no answer twice."""
+    script.reply = lambda body, n: (200, {}, brightness(body)) if n < 3 else (500, {}, "dead")
+    got: list[tuple[int, str, int]] = []
+    cast = judge(script, concurrency=1, retries=0).stream(tiny.questions((0,) * 9))
+    with pytest.raises(MissingError):
+        got.extend((i, ballot.key, len(script.bodies)) for i, ballot in cast)
+    assert [(i, asked) for i, _, asked in got] == [(0, 1), (1, 2), (2, 3)]
 
 
 def test_refused_from_the_start_is_an_error_refused_later_an_abstention(script: Script) -> None:
