@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import lzma
 import os
 import re
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from rainrag.errors import InputError, MissingError, RainRAGError
-from rainrag.names import printable
+from rainrag.names import printable, short
 
 CHUNK = 1 << 20
 
@@ -69,7 +72,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         RainRAGError: when the disk is full or the folder cannot be written.
     """
     path = Path(path)
-    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    tmp = path.with_name(f".{short(path.name)}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield tmp
@@ -77,12 +80,21 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.fsync(f.fileno())
         os.replace(tmp, path)
     except OSError as e:
-        raise RainRAGError(
-            f"cannot write: {e.strerror or e}", where=path, hint="free some space, or choose another folder with --out"
-        ) from e
+        raise RainRAGError(f"cannot write: {e.strerror or e}", where=path, hint=_write_hint(e)) from e
     finally:
         with contextlib.suppress(OSError):
             tmp.unlink(missing_ok=True)
+
+
+def _write_hint(e: OSError) -> str:
+    """What helps against an error of writing."""
+    if e.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space, or choose another folder with --out"
+    if e.errno == errno.ENAMETOOLONG:
+        return "give the file a shorter name"
+    if e.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        return "a file lies where a folder is needed, or a folder where a file is: choose another place"
+    return "choose a folder that you may write to"
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -249,6 +261,21 @@ def _safe_name(name: str) -> str:
     return "/".join(p for p in parts if p not in ("", "."))
 
 
+def _member_name(name: str, taken: set[str], archive: Path) -> str:
+    """As ``_safe_name``, once.
+
+    Raises:
+        InputError: for a second file of one name: which of the two is meant cannot be known.
+    """
+    safe = _safe_name(name)
+    if safe in taken and not name.endswith("/"):
+        raise InputError(
+            "archive holds two files of one name", where=f"{archive}:{safe}", hint="unpack it by hand, use --root"
+        )
+    taken.add(safe)
+    return safe
+
+
 def unpack(archive: str | Path, out: str | Path) -> int:
     """Unpack zip, tar, tar.gz, tar.bz2 or tar.xz below ``out``, safely.
 
@@ -279,8 +306,12 @@ def unpack(archive: str | Path, out: str | Path) -> int:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(tmp / name, target)
         return count
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as e:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as e:
         raise InputError(f"archive is damaged or cannot be unpacked: {e}", where=archive) from e
+    except (NotImplementedError, RuntimeError) as e:  # a method that Python does not have; a password
+        raise InputError(
+            f"archive cannot be unpacked here: {e}", where=archive, hint="unpack it with another program, use --root"
+        ) from e
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
 
@@ -316,8 +347,9 @@ def _copy(src: IO[bytes], target: Path, budget: int, archive: Path) -> int:
 def _unpack_zip(archive: Path, out: Path) -> int:
     with zipfile.ZipFile(archive) as z:
         members = []
+        taken: set[str] = set()
         for info in z.infolist():
-            name = _safe_name(info.filename)
+            name = _member_name(info.filename, taken, archive)
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise InputError("archive holds a symbolic link", where=f"{archive}:{name}")
             if not info.is_dir():
@@ -332,10 +364,12 @@ def _unpack_zip(archive: Path, out: Path) -> int:
 def _unpack_tar(archive: Path, out: Path) -> int:
     with tarfile.open(archive) as t:
         members = []
+        taken: set[str] = set()
         for m in t:
-            name = _safe_name(m.name)
             if m.isdir():
+                _safe_name(m.name)
                 continue
+            name = _member_name(m.name, taken, archive)
             if not m.isfile():
                 raise InputError("archive holds a link or device", where=f"{archive}:{name}")
             members.append((m, name))

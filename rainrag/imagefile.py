@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from rainrag import images
+from rainrag import headers, images
 from rainrag.errors import DecodeError
-from rainrag.images import MAX_PIXELS, REASONS
+from rainrag.images import REASONS
 
 Pixels = npt.NDArray[Any]
 ORIENTATION = 0x0112
@@ -98,9 +98,9 @@ def decode(data: bytes, name: str = "") -> Photo:
     Raises:
         DecodeError: with a reason of ``images.REASONS``.
     """
-    head = _open(data)
-    if head is not None and _sixteen(head, data):
-        return _decode16(head, data, name)
+    head, more = _open(data, name)
+    if head is not None and images.sixteen(head, data):
+        return _decode16(head, data, name, more)
     decoded = images.decode(data, name)
     if decoded.format not in WRITERS:
         raise DecodeError(
@@ -108,11 +108,12 @@ def decode(data: bytes, name: str = "") -> Photo:
         )
     with _damage(name):
         alpha = _alpha8(data) if "alpha" in decoded.notes else None
-        head = Image.open(io.BytesIO(data))
+        head = images.opened(data, name)[0]
         notes = [*decoded.notes, *_frames(head), *_reduced(head)]
         grey = head.mode in ("1", "L", "LA", "La")
         kept = KEEPERS[decoded.format](head, data, grey, notes)
-        return Photo(decoded.rgb, alpha, grey, _orientation(head), decoded.format, kept, tuple(notes))
+        turned = 1 if decoded.format == "heif" else images.orientation(head)  # libheif hands out upright pixels
+        return Photo(decoded.rgb, alpha, grey, turned, decoded.format, kept, tuple(notes))
 
 
 @contextlib.contextmanager
@@ -126,18 +127,12 @@ def _damage(name: str) -> Iterator[None]:
         raise DecodeError("truncated", f"{REASONS['truncated']}: {e}", where=name) from e
 
 
-def _open(data: bytes) -> Image.Image | None:
-    """The image with its header read, or None where Pillow cannot (rainrag.images then says why)."""
+def _open(data: bytes, name: str) -> tuple[Image.Image | None, list[str]]:
+    """The image with its header read and notes, or None where it cannot be (``images.decode`` then says why)."""
     try:
-        return Image.open(io.BytesIO(data))
+        return images.opened(data, name)
     except Exception:
-        return None
-
-
-def _orientation(head: Image.Image) -> int:
-    """Asked before the pixels are loaded: Pillow turns TIFFs by itself when it loads them."""
-    found = head.getexif().get(ORIENTATION, 1)
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+        return None, []
 
 
 def _frames(head: Image.Image) -> list[str]:
@@ -151,58 +146,28 @@ def _reduced(head: Image.Image) -> list[str]:
 
 
 def _alpha8(data: bytes) -> Pixels:
-    image = Image.open(io.BytesIO(data))
+    image = images.opened(data)[0]
     image.load()
     return np.asarray(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A"))
 
 
-def _sixteen(head: Image.Image, data: bytes) -> bool:
-    """Whether a file holds 16-bit grey or RGB: Pillow has no 16-bit RGB, so these take another way."""
-    if head.format == "PNG":
-        return data[24:25] == b"\x10"
-    if isinstance(head, TiffImagePlugin.TiffImageFile):
-        tags = head.tag_v2
-        return set(tags.get(258, ())) == {16} and tags.get(262) in (1, 2) and set(tags.get(339, (1,))) == {1}
-    return False
-
-
-def _decode16(head: Image.Image, data: bytes, name: str) -> Photo:
+def _decode16(head: Image.Image, data: bytes, name: str, more: list[str]) -> Photo:
     """16-bit PNG or TIFF by OpenCV, which reads no metadata and turns TIFFs, not PNGs, upright."""
-    import cv2
-
-    if head.width * head.height > MAX_PIXELS:
-        raise DecodeError("bomb", f"{REASONS['bomb']}: {head.width}x{head.height}", where=name)
     fmt = (head.format or "").lower()
     with _damage(name):
-        notes = ["16-bit", *_frames(head)]
-        orientation = _orientation(head)
+        notes = ["16-bit", *_frames(head), *more]
+        orientation = images.orientation(head)
         grey = data[25] in (0, 4) if fmt == "png" else head.tag_v2[262] == 1  # type: ignore[attr-defined]
         if fmt == "tiff" and head.tag_v2.get(277, 1) == 2:  # type: ignore[attr-defined]
             raise DecodeError("mode", "16-bit grey TIFF with alpha", where=name, hint="convert it to a 16-bit PNG")
         kept = KEEPERS[fmt](head, data, grey, notes)
-        stored = _quiet_imdecode(cv2, data)
-        if stored is None or stored.dtype != np.uint16:
-            raise DecodeError("truncated", REASONS["truncated"], where=name)
+        stored = images.decode_sixteen(data)
     upright = turn(stored, orientation) if fmt == "png" else stored
     upright = upright if upright.ndim == 3 else upright[..., None]
     alpha = np.ascontiguousarray(upright[..., 3]) if upright.shape[2] == 4 else None
     rgb = upright[..., 2::-1] if upright.shape[2] >= 3 else np.repeat(upright, 3, 2)
     notes += [*["grey"] * grey, *["alpha"] * (alpha is not None), *["exif-rotated"] * (orientation > 1)]
     return Photo(np.ascontiguousarray(rgb), alpha, grey, orientation, fmt, kept, tuple(notes))
-
-
-def _quiet_imdecode(cv2: Any, data: bytes) -> Pixels | None:
-    """OpenCV's decoder without its own words on damaged files: ours name the file."""
-    log = cv2.utils.logging
-    before = log.getLogLevel()
-    log.setLogLevel(log.LOG_LEVEL_SILENT)
-    try:
-        found: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        return found
-    except cv2.error:
-        return None
-    finally:
-        log.setLogLevel(before)
 
 
 # ---------------------------------------------------------------- metadata that is kept
@@ -215,14 +180,37 @@ def _fitting(icc: bytes | None, grey: bool, notes: list[str]) -> bytes | None:
 
 
 def _keep_info(head: Image.Image, data: bytes, grey: bool, notes: list[str]) -> dict[str, Any]:
-    """JPEG, WebP and BMP: what Pillow's writers take, EXIF and XMP to the byte."""
+    """JPEG, WebP, BMP and HEIC: what Pillow's writers take, EXIF and XMP to the byte, where they fit the format."""
     kept = {k: head.info[k] for k in ("exif", "xmp", "dpi", "comment") if head.info.get(k)}
+    if head.format in ("JPEG", "MPO"):
+        for name, most in JPEG_ROOM.items():
+            if len(kept.get(name, b"")) > most:
+                del kept[name]
+                notes.append(f"{name}-dropped")
+        if "exif-dropped" in notes:
+            kept["exif"] = _short_exif(head)
     icc = _fitting(head.info.get("icc_profile"), grey, notes)
     if icc:
         kept["icc_profile"] = icc
     if head.format == "WEBP":
         kept["lossless"] = b"VP8L" in set(_riff(data))
     return kept
+
+
+#: Bytes that one segment of a JPEG has for each; EXIF is spread over several by some cameras, and no writer does so.
+JPEG_ROOM = {"exif": 65_527, "xmp": 65_500, "comment": 65_533}
+#: Tags that are kept of an EXIF block that is too large: maker, model, orientation, software, time, artist, copyright.
+SHORT_EXIF = (0x010F, 0x0110, ORIENTATION, 0x0131, 0x0132, 0x013B, 0x8298)
+
+
+def _short_exif(head: Image.Image) -> bytes:
+    """The few EXIF tags that a viewer needs, of a block that does not fit."""
+    found, short = head.getexif(), Image.Exif()
+    for tag in SHORT_EXIF:
+        value = found.get(tag)
+        if isinstance(value, int) or (isinstance(value, str) and len(value) < 1000):
+            short[tag] = value
+    return short.tobytes()
 
 
 def _riff(data: bytes) -> Iterator[bytes]:
@@ -252,29 +240,16 @@ PNG_KEPT = {
 }
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """(type, body, whole chunk) of a PNG, each checked by its CRC.
-
-    Raises:
-        DecodeError: ``truncated``, where a chunk is damaged or the end is missing.
-    """
-    at = 8
-    while at + 12 <= len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        whole = data[at : at + 12 + size]
-        if len(whole) < 12 + size or zlib.crc32(whole[4:-4]) != int.from_bytes(whole[-4:], "big"):
-            raise DecodeError("truncated", REASONS["truncated"])
-        yield whole[4:8], whole[8:-4], whole
-        if whole[4:8] == b"IEND":
-            return
-        at += len(whole)
-    raise DecodeError("truncated", REASONS["truncated"])
-
-
 def _keep_png(head: Image.Image, data: bytes, grey: bool, notes: list[str]) -> dict[str, Any]:
-    """Chunks to the byte."""
-    dropped = head.info.get("icc_profile") and not _fitting(head.info["icc_profile"], grey, notes)
-    kept = [w for kind, _, w in _chunks(data) if kind in PNG_KEPT and not (dropped and kind == b"iCCP")]
+    """Chunks to the byte, without damaged ones and a profile for other colours."""
+    kept = []
+    for chunk in headers.chunks(data):
+        if chunk.type not in PNG_KEPT or not chunk.sound:
+            continue
+        if chunk.type == b"iCCP" and headers.profile_space(chunk.body) != (b"GRAY" if grey else b"RGB "):
+            notes.append("icc-dropped")
+        else:
+            kept.append(chunk.whole)
     return {"chunks": b"".join(kept)}
 
 
@@ -302,6 +277,7 @@ KEEPERS: dict[str, Callable[[Image.Image, bytes, bool, list[str]], dict[str, Any
     "jpeg": _keep_info,
     "webp": _keep_info,
     "bmp": _keep_info,
+    "heif": _keep_info,
 }
 
 
@@ -394,10 +370,18 @@ def _write_tiff(photo: Photo, pixels: Pixels) -> bytes:
     return out.getvalue()
 
 
+def _write_heif(photo: Photo, pixels: Pixels) -> bytes:
+    kept = {k: v for k, v in photo.kept.items() if k in ("exif", "xmp", "icc_profile")}
+    out = io.BytesIO()
+    _image(pixels).save(out, "HEIF", quality=95, **kept)
+    return out.getvalue()
+
+
 WRITERS: dict[str, Callable[[Photo, Pixels], bytes]] = {
     "png": _write_png,
     "tiff": _write_tiff,
     "jpeg": _write_jpeg,
     "webp": _write_webp,
     "bmp": _write_bmp,
+    "heif": _write_heif,
 }

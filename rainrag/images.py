@@ -13,8 +13,20 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
+from rainrag import headers
 from rainrag.errors import DecodeError
 from rainrag.names import SUFFIXES as SUFFIXES
 
@@ -22,7 +34,8 @@ U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
-MAX_PIXELS = 256_000_000  # 16k x 16k: beyond any photograph of the field, below what hurts a machine
+#: Importing a plugin registers its format; no other format is ever opened.
+PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
 
 #: Why bytes are not a usable image: the closed list of DecodeError.reason.
 REASONS = {
@@ -31,7 +44,8 @@ REASONS = {
     "placeholder": "the file is too small to be an image",
     "not-an-image": "the bytes are not an image in a known format",
     "truncated": "the image data end early or are damaged",
-    "bomb": f"the image has more than {MAX_PIXELS // 1_000_000} million pixels",
+    "bomb": "the image would take too much memory or time: too many pixels, scans, or pixels a byte",
+    "heic": "the file is HEIC, which needs the package pillow-heif",
     "mode": "a pixel format that cannot be shown as 8-bit RGB without a choice (16-bit grey, 32-bit, float)",
     "unreadable": "the file cannot be read",
 }
@@ -97,26 +111,113 @@ def decode(data: bytes, name: str = "") -> Decoded:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data))
-            if image.width * image.height > MAX_PIXELS:
-                raise DecodeError("bomb", f"{REASONS['bomb']}: {image.width}x{image.height}", where=name)
+            image, more = opened(data, name)
             fmt = (image.format or "").lower()
             if image.mode.startswith(("I", "F")):
                 raise DecodeError("mode", f"{REASONS['mode']}: mode {image.mode}", where=name)
-            rotated = _orientation(image) > 1
-            notes = _notes(image, data, name, rotated)
-            image.load()
-            turned = ImageOps.exif_transpose(image) if rotated else image
-            picture = turned if turned.mode == "RGB" else turned.convert("RGB")
+            turn = orientation(image)
+            notes = (*_notes(image, data, name, turn > 1), *more)
+            if sixteen(image, data):
+                picture = _eight_of_sixteen(data, turn if fmt == "png" else 1)
+            else:
+                image.load()
+                turned = ImageOps.exif_transpose(image) if turn > 1 else image
+                picture = turned if turned.mode == "RGB" else turned.convert("RGB")
     except DecodeError:
         raise
     except UnidentifiedImageError as e:
-        raise DecodeError("not-an-image", REASONS["not-an-image"], where=name) from e
-    except Image.DecompressionBombError as e:
-        raise DecodeError("bomb", REASONS["bomb"], where=name) from e
+        raise not_an_image(data, name) from e
     except Exception as e:  # Pillow's decoders raise many kinds on damaged bytes: all mean the same here
         raise DecodeError("truncated", f"{REASONS['truncated']}: {e}", where=name) from e
-    return Decoded(picture, {"mpo": "jpeg"}.get(fmt, fmt), notes)
+    return Decoded(picture, {"mpo": "jpeg", "dib": "bmp"}.get(fmt, fmt), notes)
+
+
+def opened(data: bytes, name: str = "") -> tuple[Image.Image, list[str]]:
+    """Pillow's image of encoded bytes, no pixel decoded yet, within the bounds of ``headers``; and notes of damaged metadata.
+
+    Raises:
+        DecodeError: ``bomb``, ``heic``, ``truncated``.
+        UnidentifiedImageError: for bytes in none of the formats that are read.
+    """
+    headers.check(data, name)
+    notes: list[str] = []
+    formats: tuple[str, ...] = headers.FORMATS
+    plain = data
+    if data.startswith(headers.PNG):
+        plain, notes = headers.png_pixels(data)
+    elif headers.kind(data) == "HEIC":
+        _register_heif(name)
+        formats = ("HEIF",)
+    image = Image.open(io.BytesIO(plain), formats=formats)
+    headers.check_size(image.width, image.height, len(data), name)
+    return image, notes
+
+
+def _register_heif(name: str) -> None:
+    try:
+        import pillow_heif
+    except ImportError as e:
+        hint = "pip install 'rainrag[heic]', or convert it to JPEG or PNG"
+        raise DecodeError("heic", REASONS["heic"], where=name, hint=hint) from e
+    pillow_heif.register_heif_opener()
+
+
+def not_an_image(data: bytes, name: str = "") -> DecodeError:
+    """The error of bytes that are in no format which is read, with what they are where that is known."""
+    kind = headers.kind(data)
+    return DecodeError("not-an-image", REASONS["not-an-image"] + (f", but {kind}" if kind else ""), where=name)
+
+
+def sixteen(image: Image.Image, data: bytes) -> bool:
+    """Whether an opened file holds 16-bit grey or RGB: Pillow has no 16-bit RGB and would drop the low byte."""
+    if image.format == "PNG":
+        return data[24:25] == b"\x10"
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = image.tag_v2
+        return set(tags.get(258, ())) == {16} and tags.get(262) in (1, 2) and set(tags.get(339, (1,))) == {1}
+    return False
+
+
+def decode_sixteen(data: bytes) -> npt.NDArray[Any]:
+    """Stored pixels of a 16-bit PNG or TIFF by OpenCV: (H, W) or (H, W, 3 or 4), BGR; TIFFs come upright, PNGs as stored.
+
+    Raises:
+        DecodeError: ``truncated``.
+    """
+    import cv2
+
+    plain = headers.png_pixels(data)[0] if data.startswith(headers.PNG) else data
+    log = cv2.utils.logging
+    before = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)  # its own words on damaged files do not name the file
+    try:
+        stored: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        stored = None
+    finally:
+        log.setLogLevel(before)
+    if stored is None or stored.dtype != np.uint16:
+        raise DecodeError("truncated", REASONS["truncated"])
+    return stored
+
+
+def _eight_of_sixteen(data: bytes, turn: int) -> Image.Image:
+    """16-bit colour as 8-bit RGB: v / 257 rounded to the nearest, as the protocols' ``u8round``."""
+    stored = decode_sixteen(data)
+    if stored.ndim != 3 or stored.shape[2] < 3:
+        raise DecodeError("mode", f"{REASONS['mode']}: {stored.shape[2:] or 'grey'}")
+    eight = ((stored[..., 2::-1].astype(np.uint32) + 128) // 257).astype(np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(eight))
+    how = TURNS.get(turn)
+    return image if how is None else image.transpose(how)
+
+
+#: EXIF orientation -> what shows the stored pixels upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -134,23 +235,25 @@ def _refuse_no_image(data: bytes, name: str) -> None:
         raise DecodeError("placeholder", f"{REASONS['placeholder']}: {len(data)} bytes", where=name)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8 of an image that is not loaded yet (Pillow turns TIFFs by itself when it loads them)."""
     try:
-        return int(image.getexif().get(0x0112, 1) or 1)
-    except (ValueError, SyntaxError, TypeError):  # unreadable EXIF turns nothing
+        found = image.getexif().get(0x0112, 1)
+    except Exception:  # unreadable EXIF turns nothing
         return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-_KIND = {"jpg": "jpeg", "tif": "tiff"}
+_KIND = {"jpg": "jpeg", "jfif": "jpeg", "jpe": "jpeg", "tif": "tiff", "heic": "heif"}
 
 
 def _notes(image: Image.Image, data: bytes, name: str, rotated: bool) -> tuple[str, ...]:
     notes = []
-    fmt = (image.format or "").lower().replace("mpo", "jpeg")
+    fmt = {"mpo": "jpeg", "dib": "bmp"}.get((image.format or "").lower(), (image.format or "").lower())
     ext = name.rsplit(".", 1)[-1].lower() if "." in name else ""
     if ext and _KIND.get(ext, ext) != fmt:
         notes.append(f"extension:{ext} is {fmt}")
-    if fmt == "png" and data[24:25] == b"\x10":
+    if sixteen(image, data):
         notes.append("16-bit")
     if image.mode == "P":
         notes.append("palette")

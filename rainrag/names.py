@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 import unicodedata
@@ -65,6 +66,15 @@ def printable(name: str) -> str:
     """A name as valid text: bytes that are not UTF-8 and control characters become escapes; other names are unchanged."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return _CONTROL.sub(lambda m: m.group().encode("unicode_escape").decode(), text)
+
+
+def short(name: str, most: int = 200) -> str:
+    """A file's name in at most so many bytes: its beginning and a hash of the whole, where it is longer."""
+    raw = name.encode(errors="surrogateescape")
+    if len(raw) <= most:
+        return name
+    digest = hashlib.sha256(raw).hexdigest()[:16]
+    return f"{raw[: most - 17].decode(errors='ignore')}-{digest}"
 
 
 def composed(name: str) -> str:

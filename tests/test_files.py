@@ -196,3 +196,60 @@ def test_a_wrong_checksum_removes_the_file(host: str, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
     with pytest.raises(MissingError, match="404"):
         download(f"{host}/gone", tmp_path / "x")
+
+
+def test_archives_that_python_cannot_read_are_an_error_of_theirs(tmp_path: Path) -> None:
+    good = make_zip(tmp_path / "good.zip", {"x.png": bytes(range(256)) * 20}).read_bytes()
+    body = good.index(b"x.png") + 5
+    damaged = good[:body] + bytes(b ^ 0xFF for b in good[body : body + 9]) + good[body + 9 :]
+    (tmp_path / "deflate.zip").write_bytes(damaged)
+    method = bytearray(good)
+    for sign, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        method[good.index(sign) + at : good.index(sign) + at + 2] = (99).to_bytes(2, "little")
+    (tmp_path / "method.zip").write_bytes(method)
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as z:
+        z.writestr("a/x.png", b"one")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            z.writestr("a/x.png", b"two")
+    for name, says in (
+        ("deflate", "damaged"),
+        ("method", "cannot be unpacked here"),
+        ("twice", "two files of one name"),
+    ):
+        with pytest.raises(InputError, match=says):
+            files.unpack(tmp_path / f"{name}.zip", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_name_of_255_bytes_can_be_written_and_a_longer_one_says_so(tmp_path: Path) -> None:
+    files.write_bytes(tmp_path / ("n" * 255), b"x")
+    assert [p.name for p in tmp_path.iterdir()] == ["n" * 255]
+    with pytest.raises(RainRAGError, match="cannot write") as e:
+        files.write_bytes(tmp_path / ("n" * 256), b"x")
+    assert "shorter name" in str(e.value)
+
+
+def test_links_to_one_folder_are_each_followed_and_mazes_end(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "1.png").write_bytes(b"x")
+    for name in ("a", "b"):
+        (tmp_path / name).symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "up").symlink_to(tmp_path)
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    met: list[tuple[str, str]] = []
+    assert files.listing(tmp_path, lambda *x: met.append(x)) == ["a/1.png", "b/1.png", "real/1.png"]
+    assert met == [("gone.png", "a link that leads nowhere")]
+    maze = tmp_path / "maze"
+    for level in range(12):
+        (maze / str(level)).mkdir(parents=True)
+        if level:
+            for name in ("x", "y"):
+                (maze / str(level - 1) / name).symlink_to(maze / str(level))
+    met.clear()
+    assert files.listing(maze, lambda *x: met.append(x)) == []
+    assert {why for _, why in met} == {"more than 64 links lead to this folder"}
+
+
+@pytest.mark.parametrize("name", ["①.png", "0².png", "٣.png", "10"])
+def test_any_name_has_a_natural_order(name: str) -> None:
+    assert sorted([name, "a"], key=files.natural)

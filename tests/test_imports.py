@@ -28,7 +28,7 @@ FLOW = [
     "distill", "splits",
 ]  # fmt: skip
 GROUND = {"records": set(), "errors": set()}
-BASE = {"records", "errors", "names", "files", "images", "stage", "metrics", "stats"}
+BASE = {"records", "errors", "names", "headers", "files", "images", "stage", "metrics", "stats"}
 #: Commands that need a checkout, and so may import its folders.
 CHECKOUT = {"train", "models", "weights", "bench", "explain", "leaderboard", "demo", "derain", "complete"}
 

@@ -11,6 +11,7 @@ import typer
 from rainrag.cli import complete, console
 from rainrag.cli.checkout import require
 from rainrag.errors import MissingError, UsageError
+from rainrag.names import grouped
 
 if TYPE_CHECKING:
     from rainrag.restore import Done, Failed, Job, Model, Restorer
@@ -67,7 +68,10 @@ def derain(
     from rainrag.cli import memory
     from rainrag.restore.compare import Comparison
 
-    todo = restore.jobs(inputs, out)
+    not_read: list[tuple[str, str]] = []
+    todo = restore.jobs(inputs, out, not_read)
+    for line in grouped(not_read):
+        console.say(f"not read: {line}", markup=False)
     memory.keep()
     found = restore.find(model, weights, baseline)
     settings: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
@@ -85,6 +89,7 @@ def derain(
     page = also.page("Before and after") if also else None
     failed = [a for a in answers if isinstance(a, restore.Failed)]
     report = _report(found, engine, out, answers, len(todo) - len(fresh), page)
+    report["not_read"] = [{"input": path, "reason": why} for path, why in not_read]
     if as_json:
         console.emit(report)
     else:
@@ -130,6 +135,13 @@ def _report(
     }
 
 
+#: Notes that a user should see: what is not as it was, or was damaged.
+ODD = (
+    "palette", "cmyk", "frames", "icc-dropped", "exif-dropped", "xmp-dropped", "comment-dropped", "reduced",
+    "damaged-metadata",
+)  # fmt: skip
+
+
 def _show(report: dict[str, Any], tile: str, todo: Sequence[Job]) -> None:
     from rich.markup import escape
 
@@ -137,7 +149,7 @@ def _show(report: dict[str, Any], tile: str, todo: Sequence[Job]) -> None:
         console.detail(
             f"{image['output']}: {image['width']} x {image['height']}, {image['inference']}, {image['seconds']} s"
         )
-        odd = [n for n in image["notes"] if n.startswith(("palette", "cmyk", "frames", "icc-dropped", "reduced"))]
+        odd = [n for n in image["notes"] if n.startswith(ODD)]
         if odd:
             console.say(f"[yellow]note[/] {escape(image['input'])}: {escape(', '.join(odd))}")
     for bad in report["failed"]:
@@ -147,8 +159,17 @@ def _show(report: dict[str, Any], tile: str, todo: Sequence[Job]) -> None:
     total = sum(i["seconds"] for i in report["images"])
     console.table(
         None,
-        ["out", "done", "failed", "there already", "seconds"],
-        [[report["out"], report["n"], len(report["failed"]), report["skipped"], f"{total:.1f}"]],
+        ["out", "done", "failed", "there already", "not read", "seconds"],
+        [
+            [
+                report["out"],
+                report["n"],
+                len(report["failed"]),
+                report["skipped"],
+                len(report["not_read"]),
+                f"{total:.1f}",
+            ]
+        ],
     )
     if report["skipped"]:
         console.say(f"{report['skipped']} results were there already: --overwrite makes them anew")

@@ -15,6 +15,7 @@ from rainrag import images
 from rainrag.errors import DecodeError
 from rainrag.files import listing
 from rainrag.images import U8
+from rainrag.names import is_image, printable, unread
 from rainrag.records import Reject, Subset
 from rainrag.render.scene import SMALLEST
 from rainrag.render.street import street
@@ -91,9 +92,11 @@ def from_folder(
     Returns:
         (scenes dealt, photographs left out with a reason).
     """
-    names = [n for n in listing(folder) if n.lower().endswith(images.SUFFIXES)]
-    order = np.random.default_rng([seed, 2]).permutation(len(names))
     rejects: list[Reject] = []
+    files = listing(folder, lambda name, why: rejects.append(Reject(printable(name), "not-a-file", why)))
+    names = [n for n in files if is_image(n)]
+    rejects += [Reject(printable(name), "not-read", why) for name, why in unread(files)]
+    order = np.random.default_rng([seed, 2]).permutation(len(names))
     left, dealt, spare = quotas(types, scenes), [], []
     for background in _photographs(folder, (names[i] for i in order), rejects):
         wanted = [t for t in types if left[t] and (t in NIGHT) == background.night]
@@ -125,12 +128,14 @@ def _photographs(folder: Path, names: Iterable[str], rejects: list[Reject]) -> I
         try:
             rgb = images.read(folder / name).rgb
         except DecodeError as e:
-            rejects.append(Reject(name, e.reason, e.what))
+            rejects.append(Reject(printable(name), e.reason, e.what))
             continue
         if min(rgb.shape[:2]) < SMALLEST:
-            rejects.append(Reject(name, "too-small", f"{rgb.shape[1]}x{rgb.shape[0]}, at least {SMALLEST} a side"))
+            rejects.append(
+                Reject(printable(name), "too-small", f"{rgb.shape[1]}x{rgb.shape[0]}, at least {SMALLEST} a side")
+            )
             continue
-        scene = str(PurePosixPath(name).with_suffix(""))
+        scene = printable(str(PurePosixPath(name).with_suffix("")))
         yield Background("photo", scene, str(folder / name), night=images.is_night(rgb))
 
 

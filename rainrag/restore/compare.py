@@ -14,6 +14,7 @@ from rainrag import images
 from rainrag.files import write_bytes, write_text
 from rainrag.imagefile import Photo
 from rainrag.images import U8
+from rainrag.names import printable, short
 from rainrag.reports import html
 from rainrag.restore.paths import Job
 
@@ -76,12 +77,14 @@ class Comparison:
     def __call__(self, job: Job, photo: Photo, pixels: npt.NDArray[Any]) -> None:
         """Write one sheet and keep small pictures for the page."""
         before, after = eight(photo.rgb), eight(pixels)
-        write_bytes(self.out / "compare" / f"{job.name}.png", images.encode_png(sheet(before, after, job.name)))
+        *folders, last = job.name.split("/")
+        place = Path(self.out, "compare", *folders, f"{short(last)}.png")
+        write_bytes(place, images.encode_png(sheet(before, after, printable(job.name))))
         with self._lock:
             self._seen.add(job.name)
             wanted = len(self._seen) <= MOST
         if wanted:
-            card = _slider(before, after, job.name)
+            card = _slider(before, after, printable(job.name))
             with self._lock:
                 self._shown[job.name] = card
 
@@ -91,7 +94,7 @@ class Comparison:
             return None
         left_out = len(self._seen) - len(self._shown)
         more = f"<p>{left_out} more are in the folder <code>compare</code> only.</p>" if left_out else ""
-        sections = [(name, self._shown[name]) for name in sorted(self._shown)]
+        sections = [(printable(name), self._shown[name]) for name in sorted(self._shown)]
         intro = f"<style>{STYLE}</style><p>Move the line: left of it before, right of it after.</p>{more}"
         path = self.out / "compare.html"
         write_text(path, html.page(title, sections, intro))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy.typing as npt
 
 from rainrag import imagefile
-from rainrag.errors import DecodeError, InputError, UsageError
+from rainrag.errors import DecodeError, InputError, RainRAGError, UsageError
 from rainrag.files import write_bytes
 from rainrag.imagefile import Photo
 from rainrag.images import F32
@@ -39,7 +40,8 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A file that was not: ``reason`` is one of rainrag.images.REASONS, or ``network`` for what the network did to it."""
+    """A file that was not: ``reason`` is one of rainrag.images.REASONS, ``network`` for what the network did to it, or
+    ``writing`` where its format or its name did not take the result."""
 
     job: Job
     reason: str
@@ -66,7 +68,7 @@ def restore_files(
         RainRAGError: when a result cannot be written, or memory does not suffice: that would meet every file.
     """
     with ThreadPoolExecutor(THREADS) as readers, ThreadPoolExecutor(THREADS) as writers:
-        waiting: deque[Future[Done] | Failed] = deque()
+        waiting: deque[Future[Done | Failed] | Failed] = deque()
         try:
             for group in _groups(_ahead(readers, jobs, WAITING + restorer.batch), restorer.batch):
                 for answer in _restored(restorer, group, tile):
@@ -80,7 +82,7 @@ def restore_files(
             writers.shutdown(wait=False, cancel_futures=True)
 
 
-def _answer(waiting: Future[Done] | Failed) -> Done | Failed:
+def _answer(waiting: Future[Done | Failed] | Failed) -> Done | Failed:
     return waiting if isinstance(waiting, Failed) else waiting.result()
 
 
@@ -140,9 +142,19 @@ def _restored(restorer: Restorer, group: list[Item], tile: str) -> list[Restorat
     ]
 
 
-def _write(job: Job, photo: Photo, image: F32, inference: str, seconds: float, also: Also | None) -> Done:
+def _write(job: Job, photo: Photo, image: F32, inference: str, seconds: float, also: Also | None) -> Done | Failed:
+    """Write a result; what meets this file alone is reported, what would meet every file (a full disk) is raised."""
     pixels = quantise(image, photo.rgb.dtype)
-    write_bytes(job.target, imagefile.encode(photo, pixels))
+    try:
+        data = imagefile.encode(photo, pixels)
+    except Exception as e:  # Pillow's writers raise many kinds on what a format cannot hold
+        return Failed(job, "writing", f"{photo.format} cannot hold it: {e}", "convert it to PNG first")
+    try:
+        write_bytes(job.target, data)
+    except RainRAGError as e:
+        if getattr(e.__cause__, "errno", None) != errno.ENAMETOOLONG:
+            raise
+        return Failed(job, "writing", e.what, e.hint)
     if also:
         also(job, photo, pixels)
     height, width = pixels.shape[:2]

@@ -11,6 +11,7 @@ from pathlib import Path
 from rainrag.errors import MissingError, UsageError
 from rainrag.files import listing, natural
 from rainrag.images import SUFFIXES
+from rainrag.names import grouped, is_image, unread
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,11 @@ class Job:
     name: str
 
 
-def jobs(inputs: Sequence[str | Path], out: str | Path) -> list[Job]:
+#: (path as it was met, reason) of files that are not taken.
+NotRead = list[tuple[str, str]]
+
+
+def jobs(inputs: Sequence[str | Path], out: str | Path, not_read: NotRead | None = None) -> list[Job]:
     """Files, folders (with all below them) and patterns as jobs.
 
     Each result keeps its path below the deepest folder that all inputs share: one folder's tree is kept as it is, two
@@ -32,6 +37,7 @@ def jobs(inputs: Sequence[str | Path], out: str | Path) -> list[Job]:
     Args:
         inputs: a file that is named is taken whatever its ending; of folders and patterns, image files only.
         out: folder.
+        not_read: gets the files of folders and patterns that are not taken, each with its reason.
 
     Raises:
         MissingError: when an input is not there, a pattern fits nothing, or no images are found.
@@ -40,14 +46,15 @@ def jobs(inputs: Sequence[str | Path], out: str | Path) -> list[Job]:
     place = Path(os.path.abspath(out))
     found: dict[Path, None] = {}  # in order, each once
     roots = []
+    other: NotRead = not_read if not_read is not None else []
     for given in map(str, inputs):
-        root, files = _expand(given)
+        root, files = _expand(given, other, place)
         roots.append(root)
         named = files == [Path(os.path.abspath(given))]
         found.update(dict.fromkeys(f for f in files if named or place not in f.parents))
     if not found:
         raise MissingError(
-            f"no images in {', '.join(map(str, inputs))}",
+            f"no images in {', '.join(map(str, inputs))}" + "".join(f"; {line}" for line in grouped(other)),
             hint=f"files that end in {', '.join(SUFFIXES)}, or a folder of them",
         )
     shared = Path(os.path.commonpath(roots))
@@ -65,17 +72,22 @@ def _same_name(job: Job, found: dict[Path, None]) -> list[Path]:
     return [f for f in found if f == job.source or f.name == job.target.name]
 
 
-def _expand(given: str) -> tuple[Path, list[Path]]:
-    """(folder that the results' paths count from, files) of one input."""
+def _expand(given: str, other: NotRead, place: Path) -> tuple[Path, list[Path]]:
+    """(folder that the results' paths count from, files) of one input; ``other`` gets what is not taken."""
     path = Path(os.path.abspath(given))
     if path.is_dir():
-        names = sorted((n for n in listing(path) if n.lower().endswith(SUFFIXES)), key=natural)
-        return path, [path / n for n in names]
+        met: NotRead = []
+        names = listing(path, lambda name, why: met.append((name, why)))
+        met += unread(names)
+        other += [(str(path / n), why) for n, why in met if place not in (path / n).parents]
+        return path, [path / n for n in sorted(filter(is_image, names), key=natural)]
     if path.exists():
         return path.parent, [path]
     if glob.has_magic(given):
         names = sorted(glob.glob(given, recursive=True), key=natural)
-        files = [Path(os.path.abspath(n)) for n in names if Path(n).is_file() and n.lower().endswith(SUFFIXES)]
+        there = [n for n in names if Path(n).is_file()]
+        files = [Path(os.path.abspath(n)) for n in there if is_image(n)]
+        other += [(os.path.abspath(n), why) for n, why in unread(there)]
         if files:
             return _fixed_part(path), files
         raise MissingError("no image fits this pattern", where=given, hint="'**' goes through folders; quote patterns")

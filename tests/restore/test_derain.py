@@ -222,3 +222,33 @@ def test_what_is_no_picture_is_refused_with_the_way_out(given: Any) -> None:
     with pytest.raises(InputError) as e:
         rainrag.derain(given, model=Restorer(nets.Darker(), device="cpu"))
     assert "give" in str(e.value)
+
+
+def test_every_file_that_is_met_has_an_answer(photos: Path, weights: Path, tmp_path: Path) -> None:
+    """Other formats, a pipe, a link to nowhere, an odd and a very long name: one run, each file in the report."""
+    import os
+
+    plain = (photos / "0.png").read_bytes()
+    for name in ("clip.mp4", "moving.gif", "notes.txt"):
+        (photos / name).write_bytes(b"x" * 64)
+    (photos / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    (photos / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    os.mkfifo(photos / "pipe.png")
+    long, odd = "L" * 251 + ".png", os.fsdecode(b"gbk-\xd3\xea.png")
+    Image.fromarray(picture(9, 40, 24)).save(photos / "scan.jfif", "JPEG")
+    for name in (long, odd):
+        (photos / name).write_bytes(plain)
+    out = tmp_path / "out"
+    done = derain(photos, "--out", out, "--weights", weights, "--compare", "--json", "--device", "cpu", quiet=False)
+    assert done.exit_code == 3
+    found = report(done)
+    assert [Path(f["input"]).name for f in found["failed"]] == ["phone.heic"]
+    assert {Path(f["input"]).name: f["reason"] for f in found["not_read"]} == {
+        "clip.mp4": "video", "moving.gif": "animated image", "notes.txt": "text or table",
+        "nowhere.png": "a link that leads nowhere", "pipe.png": "a pipe, socket or device",
+    }  # fmt: skip
+    assert found["n"] == 6
+    assert {p.name for p in out.iterdir()} == {
+        "0.png", "1.png", "2.png", long, odd, "scan.jfif", "compare", "compare.html",
+    }  # fmt: skip
+    assert "not read: 1 video:" in done.stderr
