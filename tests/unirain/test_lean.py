@@ -92,6 +92,22 @@ def test_a_gated_block_sees_one_pixel_around() -> None:
     assert int(changed.sum()) == 9
 
 
+def test_a_fresh_lean_network_hands_its_input_on_and_soon_leaves_it() -> None:
+    """Gates that start too small keep a network at its input: the first steps have to show."""
+    network = UniRain(**LEAN | {"widths": [8, 8, 8, 8]}).train()
+    clean = torch.rand(2, 3, 32, 32)
+    rainy = clean.clone()
+    rainy[:, :, :, ::7] += 0.3
+    assert (network(rainy) - rainy).abs().max() < 0.02
+    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    for _ in range(40):
+        optimiser.zero_grad()
+        loss = (network(rainy) - clean).abs().mean()
+        loss.backward()
+        optimiser.step()
+    assert float(loss.detach()) < 0.9 * float((rainy - clean).abs().mean())
+
+
 # ---------------------------------------------------------------- routers that decide
 def test_indecision_by_hand() -> None:
     sure = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
