@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rainrag import dataset, images
 from rainrag.cli import app, console, demo, demo_steps
 from rainrag.records import Subset
 from rainrag.render import backgrounds, render
+from tests import golden
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,14 @@ def test_it_ends_with_two_pages_and_three_commands(ran) -> None:
     assert len(facts["next"]) == 3
     for command in facts["next"]:
         assert CliRunner().invoke(app, [command.split()[1], "--help"]).exit_code == 0
+
+
+def test_it_writes_what_it_wrote_before(ran) -> None:
+    """Splits, results and report data, digest by digest; where a change is intended: RAINRAG_GOLDEN=write."""
+    found, path = golden.demo(ran[0] / "out"), Path(__file__).with_name("golden_demo.json")
+    if os.environ.get("RAINRAG_GOLDEN") == "write":
+        path.write_text(json.dumps(found, indent=2) + "\n")
+    assert found == json.loads(path.read_text())
 
 
 def test_in_a_pipe_each_step_is_one_line(ran) -> None:
