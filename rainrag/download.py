@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rainrag.errors import IntegrityError, MissingError
-from rainrag.files import read_json, sha256_file, unpack, write_json
+from rainrag.errors import MissingError
+from rainrag.files import sha256_file, unpack
 from rainrag.http import download
+from rainrag.recorded import Recorded
 from rainrag.records import Archive, Source
 
 ZENODO = "https://zenodo.org"
@@ -26,39 +27,6 @@ _PERSON = {
     "kaggle": "log in to Kaggle and download the dataset",
     "page": "follow the download link on the page",
 }
-
-
-class Recorded:
-    """Checksums and revisions as they were at first use.
-
-    Args:
-        path: JSON file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.known: dict[str, str] = read_json(path) if path.exists() else {}
-
-    def check(self, name: str, value: str, published: str | None = None) -> None:
-        """Compare with what was published or seen before; remember it the first time.
-
-        Raises:
-            IntegrityError: when it differs.
-        """
-        want = published or self.known.get(name)
-        if want is not None and want != value:
-            raise IntegrityError(
-                f"'{name}' is {value}, {'published' if published else 'at first use it was'} {want}",
-                where=self.path,
-                hint="the host changed it; remove the line from the file if you accept the new one",
-            )
-        if self.known.get(name) != value:
-            self.known[name] = value
-            write_json(self.path, self.known)
-
-    def get(self, name: str) -> str | None:
-        """What was recorded, if anything."""
-        return self.known.get(name)
 
 
 def steps(source: Source, out: Path) -> list[str]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rainrag import workspace
-from rainrag.download import Recorded
 from rainrag.errors import MissingError
 from rainrag.files import fingerprint, sha256_file
+from rainrag.recorded import Recorded
 
 
 @dataclass(frozen=True)

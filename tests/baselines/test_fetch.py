@@ -17,7 +17,7 @@ import torch
 import baselines
 from baselines import fetch
 from baselines.card import Weights
-from rainrag.download import Recorded
+from rainrag.recorded import Recorded
 from rainrag.errors import InputError, IntegrityError, MissingError, UsageError
 from rainrag.files import sha256_file
 from rainrag.records import Archive
