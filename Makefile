@@ -18,6 +18,7 @@ env: $(STAMP)
 $(STAMP):
 	@command -v uv >/dev/null 2>&1 || test -x $(VENV)/bin/uv || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install -q uv; }
 	@test -x $(BIN)/python || $(UV) venv -q --python ">=3.11" $(VENV)
+	@for d in baselines benchmarks leaderboard; do test -e rainrag/$$d || ln -s ../$$d rainrag/$$d; done  # an sdist has no links
 	@echo "installing into $(VENV) (several GB, once)"
 	@$(UV) pip install -q --python $(BIN)/python -c constraints.txt --override overrides.txt -e '.[all,dev]'
 	@rm -f $(VENV)/.stamp-* && touch $@

@@ -6,42 +6,42 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rainrag.errors import MissingError, UsageError, did_you_mean
+from rainrag.core.errors import MissingError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from baselines.card import Baseline, Card
+    from rainrag.baselines.card import Baseline, Card
 
 #: name -> "module:attr" of a Baseline
 TABLE: dict[str, str] = {
-    "input": "baselines.classical:INPUT",
-    "median": "baselines.classical:MEDIAN",
-    "guided": "baselines.classical:GUIDED",
-    "prenet": "baselines.prenet:PRENET",
-    "prenet-r": "baselines.prenet:PRENET_R",
-    "prn": "baselines.prenet:PRN",
-    "prn-r": "baselines.prenet:PRN_R",
-    "pigwm": "baselines.pigwm:PIGWM",
-    "rcdnet": "baselines.rcdnet:RCDNET",
-    "rcdnet-simple": "baselines.rcdnet:RCDNET_SIMPLE",
-    "mprnet": "baselines.mprnet:MPRNET",
-    "restormer": "baselines.restormer:RESTORMER",
-    "idt": "baselines.idt:IDT",
-    "transweather": "baselines.transweather:TRANSWEATHER",
-    "transweather-base": "baselines.transweather:TRANSWEATHER_BASE",
-    "wgws-net": "baselines.wgws:WGWS",
-    "wgws-net-stage1": "baselines.wgws:WGWS_STAGE1",
-    "drsformer": "baselines.drsformer:DRSFORMER",
-    "drsformer-nomefc": "baselines.drsformer:DRSFORMER_NOMEFC",
-    "rlp-unet": "baselines.rlp:RLP_UNET",
-    "rlp-uformer-t": "baselines.rlp:RLP_UFORMER_T",
-    "promptir": "baselines.promptir:PROMPTIR",
-    "msdt": "baselines.msdt:MSDT",
-    "nerd-rain": "baselines.nerd_rain:NERD_RAIN",
-    "nerd-rain-s": "baselines.nerd_rain:NERD_RAIN_S",
-    "histoformer": "baselines.histoformer:HISTOFORMER",
-    "urir": "baselines.urir:URIR",
+    "input": "rainrag.baselines.classical:INPUT",
+    "median": "rainrag.baselines.classical:MEDIAN",
+    "guided": "rainrag.baselines.classical:GUIDED",
+    "prenet": "rainrag.baselines.prenet:PRENET",
+    "prenet-r": "rainrag.baselines.prenet:PRENET_R",
+    "prn": "rainrag.baselines.prenet:PRN",
+    "prn-r": "rainrag.baselines.prenet:PRN_R",
+    "pigwm": "rainrag.baselines.pigwm:PIGWM",
+    "rcdnet": "rainrag.baselines.rcdnet:RCDNET",
+    "rcdnet-simple": "rainrag.baselines.rcdnet:RCDNET_SIMPLE",
+    "mprnet": "rainrag.baselines.mprnet:MPRNET",
+    "restormer": "rainrag.baselines.restormer:RESTORMER",
+    "idt": "rainrag.baselines.idt:IDT",
+    "transweather": "rainrag.baselines.transweather:TRANSWEATHER",
+    "transweather-base": "rainrag.baselines.transweather:TRANSWEATHER_BASE",
+    "wgws-net": "rainrag.baselines.wgws:WGWS",
+    "wgws-net-stage1": "rainrag.baselines.wgws:WGWS_STAGE1",
+    "drsformer": "rainrag.baselines.drsformer:DRSFORMER",
+    "drsformer-nomefc": "rainrag.baselines.drsformer:DRSFORMER_NOMEFC",
+    "rlp-unet": "rainrag.baselines.rlp:RLP_UNET",
+    "rlp-uformer-t": "rainrag.baselines.rlp:RLP_UFORMER_T",
+    "promptir": "rainrag.baselines.promptir:PROMPTIR",
+    "msdt": "rainrag.baselines.msdt:MSDT",
+    "nerd-rain": "rainrag.baselines.nerd_rain:NERD_RAIN",
+    "nerd-rain-s": "rainrag.baselines.nerd_rain:NERD_RAIN_S",
+    "histoformer": "rainrag.baselines.histoformer:HISTOFORMER",
+    "urir": "rainrag.baselines.urir:URIR",
 }
 
 
@@ -64,7 +64,7 @@ def get(name: str) -> Baseline:
 
 
 def card_of(name: str) -> Card:
-    """A network's card (the module ``baselines.card`` has the name ``card``)."""
+    """A network's card (the module ``rainrag.baselines.card`` has the name ``card``)."""
     return get(name).card
 
 
@@ -95,7 +95,7 @@ def load(name: str, weights: str | Path, **options: Any) -> nn.Module:
     Raises:
         InputError: when the file is no weights file, or of another network.
     """
-    from baselines import checkpoint
+    from rainrag.baselines import checkpoint
 
     network = create(name, **options)
     baseline = get(name)

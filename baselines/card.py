@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rainrag.records import Archive
+from rainrag.core.types import Archive
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,7 +17,7 @@ class Claim:
     """A published figure.
 
     Args:
-        testset: name in ``benchmarks.testsets`` where we have it, else the authors' words.
+        testset: name in ``rainrag.evaluation.testsets`` where we have it, else the authors' words.
         psnr: dB.
         ssim: in [0, 1].
         protocol: how they computed it, as far as it is known.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rainrag.errors import InputError, MissingError
+from rainrag.core.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     import torch

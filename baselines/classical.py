@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.card import Baseline, Card
-from rainrag.errors import UsageError
+from rainrag.baselines.card import Baseline, Card
+from rainrag.core.errors import UsageError
 
 
 class Input(nn.Module):

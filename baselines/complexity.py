@@ -11,12 +11,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import baselines
+from rainrag import baselines
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from baselines.card import Card
+    from rainrag.baselines.card import Card
 
 #: Side of the image that published tables count for.
 SIDE = 256

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines import checkpoint
-from baselines.card import Baseline, Card, Claim, Weights
-from baselines.nested import TransformerBlock, named
-from baselines.unet import RestormerUNet, conv, depthwise
-from rainrag.errors import InputError
-from rainrag.records import Archive
+from rainrag.baselines import checkpoint
+from rainrag.baselines.card import Baseline, Card, Claim, Weights
+from rainrag.baselines.layers.nested import TransformerBlock, named
+from rainrag.baselines.layers.unet import RestormerUNet, conv, depthwise
+from rainrag.core.errors import InputError
+from rainrag.core.types import Archive
 
 
 def sparse_attention(logits: Tensor, shares: list[Tensor]) -> Tensor:

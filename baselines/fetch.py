@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import baselines
-from baselines import checkpoint
-from rainrag.errors import InputError, MissingError, UsageError, did_you_mean
-from rainrag.files import sha256_file
-from rainrag.http import download
+from rainrag import baselines
+from rainrag.baselines import checkpoint
+from rainrag.core.errors import InputError, MissingError, UsageError, did_you_mean
+from rainrag.core.files import sha256_file
+from rainrag.core.http import download
 
 if TYPE_CHECKING:
-    from baselines.card import Card, Weights
-    from rainrag.records import Archive
+    from rainrag.baselines.card import Card, Weights
+    from rainrag.core.types import Archive
 
 #: What weights files are called.
 SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".pth.tar")
@@ -31,7 +31,7 @@ Report = Callable[[int, int | None], None]
 
 
 class Records(Protocol):
-    """Checksums as they were at first use (``rainrag.download.Recorded``); ``known`` are all, ``network/tag/file``."""
+    """Checksums as they were at first use (``rainrag.data.download.Recorded``); ``known`` are all, ``network/tag/file``."""
 
     known: dict[str, str]
 

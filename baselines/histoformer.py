@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.card import Baseline, Card, Claim, Weights
-from baselines.nested import named
-from baselines.unet import RestormerUNet, conv, depthwise
-from rainrag.records import Archive
+from rainrag.baselines.card import Baseline, Card, Claim, Weights
+from rainrag.baselines.layers.nested import named
+from rainrag.baselines.layers.unet import RestormerUNet, conv, depthwise
+from rainrag.core.types import Archive
 
 
 def channel_norm(x: Tensor, eps: float = 1e-5) -> Tensor:

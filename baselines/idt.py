@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from baselines.card import Baseline, Card, Claim, Weights
-from baselines.nested import named, require_size
-from baselines.windows import LeFF, TokenUNet, WindowAttention, WindowBlock, to_tokens
-from rainrag.records import Archive
+from rainrag.baselines.card import Baseline, Card, Claim, Weights
+from rainrag.baselines.layers.nested import named, require_size
+from rainrag.baselines.layers.windows import LeFF, TokenUNet, WindowAttention, WindowBlock, to_tokens
+from rainrag.core.types import Archive
 
 SIZE = 128
 WINDOW = 8

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.card import Baseline, Card, Claim, Weights
-from baselines.nested import named, require_size
-from baselines.unet import conv
-from rainrag.records import Archive
+from rainrag.baselines.card import Baseline, Card, Claim, Weights
+from rainrag.baselines.layers.nested import named, require_size
+from rainrag.baselines.layers.unet import conv
+from rainrag.core.types import Archive
 
 Features = list[Tensor]
 

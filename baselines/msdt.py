@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.card import Baseline, Card, Weights
-from baselines.nested import TransformerBlock, named, require_size
-from rainrag.records import Archive
-from rainrag.unirain.blocks import GDFN, MDTA, downsample, upsample
+from rainrag.baselines.card import Baseline, Card, Weights
+from rainrag.baselines.layers.nested import TransformerBlock, named, require_size
+from rainrag.core.types import Archive
+from rainrag.models.unirain.blocks import GDFN, MDTA, downsample, upsample
 
 WIDTHS = (32, 64, 128)
 HEADS = (1, 2, 4)

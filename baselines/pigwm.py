@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.card import Baseline, Card
-from baselines.prenet import build, refuse_foreign
-from rainrag.errors import InputError, UsageError
+from rainrag.baselines.card import Baseline, Card
+from rainrag.baselines.prenet import build, refuse_foreign
+from rainrag.core.errors import InputError, UsageError
 
 
 class ImportancePenalty:
@@ -122,7 +122,7 @@ PIGWM = Baseline(
         gmacs=66.24903168,
         gmacs_conv=66.24903168,
         notes=(
-            "A training method: the network is PReNet's, the objective is baselines.pigwm.ImportancePenalty.",
+            "A training method: the network is PReNet's, the objective is rainrag.baselines.pigwm.ImportancePenalty.",
             "No weights were published; PReNet's own weights load, but they are not PIGWM's.",
             "The authors train with -SSIM as the loss, Adam as PReNet, beta 0.95.",
         ),

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines import checkpoint
-from baselines.card import Baseline, Card, Claim, Weights
-from rainrag.errors import InputError
-from rainrag.files import sha256_bytes
-from rainrag.records import Archive
+from rainrag.baselines import checkpoint
+from rainrag.baselines.card import Baseline, Card, Claim, Weights
+from rainrag.core.errors import InputError
+from rainrag.core.files import sha256_bytes
+from rainrag.core.types import Archive
 
 GATES = ("conv_i", "conv_f", "conv_g", "conv_o")
 

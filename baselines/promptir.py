@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.card import Baseline, Card, Claim, Weights
-from baselines.nested import named
-from baselines.restormer import Restormer, block
-from baselines.shapes import store_as
-from baselines.unet import conv
-from rainrag.records import Archive
-from rainrag.unirain.blocks import upsample
+from rainrag.baselines.card import Baseline, Card, Claim, Weights
+from rainrag.baselines.layers.nested import named
+from rainrag.baselines.layers.shapes import store_as
+from rainrag.baselines.layers.unet import conv
+from rainrag.baselines.restormer import Restormer, block
+from rainrag.core.types import Archive
+from rainrag.models.unirain.blocks import upsample
 
 
 class PromptBlock(nn.Module):

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.card import Baseline, Card, Claim, Weights
-from baselines.shapes import store_as
-from rainrag.records import Archive
+from rainrag.baselines.card import Baseline, Card, Claim, Weights
+from rainrag.baselines.layers.shapes import store_as
+from rainrag.core.types import Archive
 
 MAPS = 32  # rain maps M
 DUAL = 32  # channels Z that go with the background

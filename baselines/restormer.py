@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from baselines.card import Baseline, Card, Claim, Weights
-from baselines.nested import TransformerBlock
-from baselines.unet import RestormerUNet
-from rainrag.records import Archive
-from rainrag.unirain.blocks import GDFN, MDTA
+from rainrag.baselines.card import Baseline, Card, Claim, Weights
+from rainrag.baselines.layers.nested import TransformerBlock
+from rainrag.baselines.layers.unet import RestormerUNet
+from rainrag.core.types import Archive
+from rainrag.models.unirain.blocks import GDFN, MDTA
 
 
 def block(channels: int, heads: int, expansion: float) -> TransformerBlock:

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.card import Baseline, Card, Claim, Weights
-from baselines.nested import named, require_size
-from baselines.windows import LeFF, TokenUNet, WindowAttention, WindowBlock, to_tokens
-from rainrag.records import Archive
+from rainrag.baselines.card import Baseline, Card, Claim, Weights
+from rainrag.baselines.layers.nested import named, require_size
+from rainrag.baselines.layers.windows import LeFF, TokenUNet, WindowAttention, WindowBlock, to_tokens
+from rainrag.core.types import Archive
 
 WINDOW = 8
 HEADS = (1, 2, 4, 8, 16, 16, 8, 4, 2)

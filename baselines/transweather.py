@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.card import Baseline, Card, Claim
-from baselines.nested import named, require_size
-from rainrag.errors import InputError
+from rainrag.baselines.card import Baseline, Card, Claim
+from rainrag.baselines.layers.nested import named, require_size
+from rainrag.core.errors import InputError
 
 #: Smallest side, as the authors' network is known to take it; below 48 its last attention has nothing to reduce.
 LEAST = 64

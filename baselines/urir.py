@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from baselines.card import Baseline, Card, Claim
+from rainrag.baselines.card import Baseline, Card, Claim
 
 _PROTOCOL = (
     "not stated; the UniRain authors' metric script points to PSNR on RGB and SSIM on the luma of YIQ, on images "

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.card import Baseline, Card, Claim, Weights
-from baselines.nested import named, require_size
-from rainrag.errors import UsageError
-from rainrag.records import Archive
+from rainrag.baselines.card import Baseline, Card, Claim, Weights
+from rainrag.baselines.layers.nested import named, require_size
+from rainrag.core.errors import UsageError
+from rainrag.core.types import Archive
 
 #: Kinds of weather in the order of the residual kernels B1, B2, B3 (settings 2 and 3 have other kinds in these places).
 FLAGS = ("snow", "rain", "raindrop")

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import baselines
-from benchmarks import entrants, tables, testsets
-from benchmarks.bench import Settings, is_there
-from benchmarks.entrants import Entrant
-from benchmarks.tables import Entry
-from benchmarks.testsets import Opened
-from rainrag import results, workspace
-from rainrag.errors import MissingError, RainRAGError, UsageError
+from rainrag import baselines
+from rainrag.benchmarks import tables
+from rainrag.benchmarks.tables import Entry
+from rainrag.core import workspace
+from rainrag.core.errors import MissingError, RainRAGError, UsageError
+from rainrag.evaluation import results, submissions, testsets
+from rainrag.evaluation.run import Settings, is_there
+from rainrag.evaluation.submissions import Entrant
+from rainrag.evaluation.testsets import Opened
 
 #: The user's own splits: what is asked for where no test set is at hand.
 DEFAULT = ("own-drs", "own-drd", "own-nrs", "own-nrd")
@@ -75,7 +76,7 @@ class Asked:
     """What the user asked for, still in words.
 
     Args:
-        experiment: of ``benchmarks.tables``, or None.
+        experiment: of ``rainrag.benchmarks.tables``, or None.
         models: names; empty for the experiment's, else UniRain.
         testsets: as ``testsets.open_set`` takes them; empty for the experiment's, else all that are at hand.
         weights: by model; under "" for the only one.
@@ -163,7 +164,7 @@ def _entrant(entry: Entry, kin: Sequence[str], asked: Asked, missing: list[Missi
         missing.append(Missing(f"the weights of '{entry.label or entry.model}' ({entry.weights})", entry.train))
         return None
     try:
-        return entrants.find(entry.model, entry.weights, kin)
+        return submissions.find(entry.model, entry.weights, kin)
     except MissingError as e:
         missing.append(Missing(e.what, e.hint))
     except UsageError:
@@ -198,7 +199,7 @@ def train(name: str, recipe: str, data: Path | None, advance: Callable[[int], No
     Returns:
         The folder of its weights.
     """
-    from benchmarks import train as training
+    from rainrag import training
 
     loaded = training.load(recipe)
     out = workspace.place("runs", f"bench-{name}-{loaded.name}")

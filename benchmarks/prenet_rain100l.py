@@ -1,6 +1,6 @@
 """Published weights of PReNet, PReNet_r, PRN and PRN_r on the 100 test images of Rain100L, beside published figures.
 
-    python -m benchmarks.prenet_rain100l [--names prenet …] [--parquet FILE] [--json]
+    python -m rainrag.benchmarks.prenet_rain100l [--names prenet …] [--parquet FILE] [--json]
 
 Each image goes through the network whole, in float32; the output is truncated to 8 bits as in the authors' script and
 scored on the luma of BT.601 (protocol ``y``). The rounded output is scored too: that convention alone moves the mean.
@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-import baselines
-from baselines.card import Card, Claim, Weights
-from rainrag import images, metrics, workspace
-from rainrag.errors import MissingError, RainRAGError
-from rainrag.files import sha256_file
-from rainrag.score import pair
+from rainrag import baselines
+from rainrag.baselines.card import Card, Claim, Weights
+from rainrag.core import images, workspace
+from rainrag.core.errors import MissingError, RainRAGError
+from rainrag.core.files import sha256_file
+from rainrag.evaluation import metrics
+from rainrag.evaluation.score import pair
 
 NAMES = ("prenet", "prenet-r", "prn", "prn-r")
 TESTSET = "rain100l"

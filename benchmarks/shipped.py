@@ -1,6 +1,6 @@
 """How the weights in the package were made, verb by verb; each verb goes on where it was broken off.
 
-    python -m benchmarks.shipped VERB… --data DIR --work DIR
+    python -m rainrag.benchmarks.shipped VERB… --data DIR --work DIR
 
     audit     which clean photographs show a scene of a known test set
     render    rain on the others: photographic rain of four types with planted faults, and additive layers by day
@@ -26,13 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from rainrag import audit, engine, images, ingest, ledger, sources, workspace
-from rainrag.errors import MissingError, RainRAGError
-from rainrag.files import canonical, listing, write_bytes, write_json, write_text
-from rainrag.records import Subset
-from rainrag.render import backgrounds, generate, render
-from rainrag.render.source import MANIFEST
-from rainrag.tables import read_table
+from rainrag.core import images, jobs, workspace
+from rainrag.core.errors import MissingError, RainRAGError
+from rainrag.core.files import canonical, listing, write_bytes, write_json, write_text
+from rainrag.core.parquet import read_table
+from rainrag.core.types import Subset
+from rainrag.data import audit, contamination, ingest, sources
+from rainrag.data.synthetic import backgrounds, generate, render
+from rainrag.data.synthetic.source import MANIFEST
 
 SEED = 20260
 SIZE = (320, 320)  # (width, height) of rendered pairs: BSDS photographs are 321 high, so none is enlarged
@@ -63,10 +64,10 @@ def do_audit(data: Path, work: Path) -> None:
     """Which clean photographs are scenes of a test set; the ledger in the workspace learns the unlisted sets."""
     place = workspace.place("ledger.jsonl")
     for name in UNLISTED:
-        _, items = audit.audit([_have(data, name)], engine.create("local"), gates=False)
+        _, items = audit.audit([_have(data, name)], jobs.create("local"), gates=False)
         paired = [i for i in items if i.paired]
-        ledger.extend(place, [{"key": i.key, "phash": i.phash} for i in paired])
-    report, _ = audit.audit([_have(data, n) for n in CLEAN], engine.create("local"), gates=False)
+        contamination.extend(place, [{"key": i.key, "phash": i.phash} for i in paired])
+    report, _ = audit.audit([_have(data, n) for n in CLEAN], jobs.create("local"), gates=False)
     write_json(work / "audit.json", report.to_dict())
     print(f"{report.images} clean photographs, {len(report.leaks)} of them test scenes")
 
@@ -91,7 +92,7 @@ def do_render(data: Path, work: Path) -> None:
 
 def _pools(data: Path, work: Path) -> None:
     """Copy the photographs into two disjoint pools, without those that show a test scene."""
-    known = ledger.Ledger.load(workspace.place("ledger.jsonl"))
+    known = contamination.Ledger.load(workspace.place("ledger.jsonl"))
     excluded: dict[str, str] = {}
     turn = 0
     for top in CLEAN:
@@ -159,7 +160,7 @@ def _said(what: str) -> Any:
 # ---------------------------------------------------------------- datasets
 def do_ingest(data: Path, work: Path) -> None:
     """Rendered rain and the training parts of the pairs at hand; scenes of the ledger stay out, and are listed."""
-    one = engine.create("local", workers=1)
+    one = jobs.create("local", workers=1)
     rendered = sources.get("rendered")
     named = {"rendered": rendered, "layers": ingest.renamed(rendered, "layers")}
     reports = [ingest.ingest(s, work / "raw" / n, work / "datasets" / n, one) for n, s in named.items()]
@@ -173,20 +174,20 @@ def do_ingest(data: Path, work: Path) -> None:
 
 def do_store(data: Path, work: Path) -> None:
     """The reference store of unlabelled real photographs, with the encoders in the package."""
-    from rainrag import stock
-    from rainrag.encoders.triplet import Triplets
+    from rainrag.retrieval import build
+    from rainrag.retrieval.triplet import Triplets
 
     photographs = [_have(data, n) for n in PHOTOGRAPHS]
-    store = stock.build(photographs, work / "store", Triplets(), engine.create("local", workers=1))
+    store = build.build(photographs, work / "store", Triplets(), jobs.create("local", workers=1))
     print(f"{len(store.keys)} references, {len(store.manifest['left_out'])} left out")
 
 
 def do_distill(data: Path, work: Path) -> None:
     """The photographic rain before gate, retrieval and the three statistical voters."""
-    from rainrag import release
+    from rainrag.distill import pipeline
 
-    request = release.Request([work / "datasets/rendered"], str(work / "store"), workers=1)
-    summary = release.make(request, work / "splits", progress=lambda stage, n: None)
+    request = pipeline.Request([work / "datasets/rendered"], str(work / "store"), workers=1)
+    summary = pipeline.make(request, work / "splits", progress=lambda stage, n: None)
     rows = [r for p in sorted((work / "splits/verdicts").glob("*.parquet")) for r in read_table(p, ["fault", "keep"])]
     kept = {f: [r["keep"] for r in rows if r["fault"] == f] for f in sorted({r["fault"] or "" for r in rows} - {""})}
     sound = [r["keep"] for r in rows if not r["fault"]]
@@ -207,7 +208,7 @@ RUNS = {"shipped-tiny": "run", "shipped-tiny-crops": "run-crops"}
 
 def do_train(data: Path, work: Path) -> None:
     """Train by the recipes, on from the last checkpoint where there is one."""
-    from benchmarks import train
+    from rainrag import training
 
     def said(figures: dict[str, Any]) -> None:
         print(f"step {figures['step']}: probe {figures['mean']:.3f} dB", flush=True)
@@ -216,23 +217,22 @@ def do_train(data: Path, work: Path) -> None:
     for recipe, folder in RUNS.items():
         out = work / folder
         going = (out / "checkpoints/last.ckpt").exists()
-        request = train.Request("unirain", roots(work), train.load(recipe), out, going, weights=weights)
-        result = train.train(request, report=said)
+        request = training.Request("unirain", roots(work), training.load(recipe), out, going, weights=weights)
+        result = training.train(request, report=said)
         print(json.dumps({k: result[k] for k in ("parameters", "steps", "best_step", "seconds", "probe")}))
         weights = str(out / "weights")
 
 
 def do_score(data: Path, work: Path) -> None:
     """The test sets, once: the input, PReNet's published weights and the network that was trained."""
-    from benchmarks import bench, entrants, testsets
-    from rainrag import results
+    from rainrag.evaluation import results, run, submissions, testsets
 
     weights = {"unirain": str(work / list(RUNS.values())[-1] / "weights")}
     for name in (*TESTS, *(f"own-{s.value.lower()}=" + str(work / "splits") for s in Subset)):
         opened = testsets.open_set(name)
         for model in ("input", "prenet", "unirain"):
-            entrant = entrants.find(model, weights.get(model), opened.testset.kin)
-            for path in bench.run(entrant, opened, bench.Settings(("y",)), work / "results"):
+            entrant = submissions.find(model, weights.get(model), opened.testset.kin)
+            for path in run.run(entrant, opened, run.Settings(("y",)), work / "results"):
                 result = results.load(path)
                 print(f"{result.testset} {model}: n {result.n}, PSNR-Y {result.mean['psnr']:.3f}, "
                       f"SSIM-Y {result.mean['ssim']:.4f}", flush=True)  # fmt: skip

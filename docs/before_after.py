@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 import rainrag
-from rainrag import images
-from rainrag.records import Subset
-from rainrag.render import backgrounds, render
+from rainrag.core import images
+from rainrag.core.types import Subset
+from rainrag.data.synthetic import backgrounds, render
 
 SIZE = (360, 240)
 GAP = 6

@@ -16,7 +16,7 @@ import reference
 
 def sources() -> str:
     """Every card in one table."""
-    from rainrag import sources as cards
+    from rainrag.data import sources as cards
 
     lines = ["| name | set | subsets | pairs | kind | licence | hosts |", "|---|---|---|---|---|---|---|"]
     for card in map(cards.get, cards.names()):
@@ -33,7 +33,7 @@ def sources() -> str:
 
 def contains() -> str:
     """Which set was merged from which."""
-    from rainrag import sources as cards
+    from rainrag.data import sources as cards
 
     lines = ["| set | contains | superseded by |", "|---|---|---|"]
     for card in map(cards.get, cards.names()):
@@ -57,7 +57,7 @@ def verbs() -> str:
 
 def reasons() -> str:
     """Why ingest leaves a pair out: the closed list."""
-    from rainrag.ingest import REASONS
+    from rainrag.data.ingest import REASONS
 
     return "\n".join(["| reason | means |", "|---|---|", *(f"| `{r}` | {text} |" for r, text in REASONS.items())])
 

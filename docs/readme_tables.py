@@ -21,7 +21,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def sources() -> str:
     """One row a source."""
-    from rainrag import sources as table_of
+    from rainrag.data import sources as table_of
 
     rows = []
     for name in table_of.names():
@@ -37,7 +37,7 @@ def sources() -> str:
 
 def baselines() -> str:
     """One row a network."""
-    import baselines as networks
+    import rainrag.baselines as networks
 
     rows = []
     for name in networks.names():
@@ -51,7 +51,7 @@ def baselines() -> str:
 
 def leaderboard() -> str:
     """PSNR of a few models on the sets at hand."""
-    from rainrag import results
+    from rainrag.evaluation import results
 
     rows = []
     for testset in SHOWN:

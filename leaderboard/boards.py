@@ -10,13 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks import score
-from benchmarks.testsets import TABLE
-from leaderboard import networks
-from rainrag import images, results
-from rainrag.errors import InputError
-from rainrag.files import natural, write_bytes
-from rainrag.records import Result
+from rainrag.benchmarks import ranking
+from rainrag.core import images
+from rainrag.core.errors import InputError
+from rainrag.core.files import natural, write_bytes
+from rainrag.core.types import Result
+from rainrag.evaluation import results
+from rainrag.evaluation.testsets import TABLE
+from rainrag.leaderboard import networks
 
 #: What a browser can show as it is; anything else is shown as PNG.
 SHOWN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
@@ -35,7 +36,7 @@ class Board:
 
     name: str
     title: str
-    table: score.Table
+    table: ranking.Table
     metrics: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -70,7 +71,7 @@ def _protocol_order(testset: str, protocol: str) -> tuple[int, str]:
 
 
 def _board(testset: str, protocol: str, paths: list[Path]) -> Board:
-    table = score.table(paths, published=claims)
+    table = ranking.table(paths, published=claims)
     known = TABLE.get(testset)
     metrics = dict.fromkeys(m for s in table.standings for m in s.result.signature)
     left = (f"{table.left_out} images have no finite {table.metric} somewhere and are left out of the tests",)
@@ -79,10 +80,10 @@ def _board(testset: str, protocol: str, paths: list[Path]) -> Board:
     return Board(name, known.title if known else testset, table, tuple(metrics), tuple(dict.fromkeys(notes)))
 
 
-def claims(result: Result) -> tuple[score.Published, ...]:
+def claims(result: Result) -> tuple[ranking.Published, ...]:
     """Published figures of a result's model on its test set, without loading the network."""
     card = networks.load().get(result.model, {"claims": []})
-    return score.published_of(result, [SimpleNamespace(**c) for c in card["claims"]])
+    return ranking.published_of(result, [SimpleNamespace(**c) for c in card["claims"]])
 
 
 def title(result: Result) -> str:
@@ -122,7 +123,7 @@ def details(board: Board, out: Path, extra: Sequence[Path]) -> dict[str, Any]:
 
 
 def _run(
-    standing: score.Standing, rows: list[dict[str, Any]], board: Board, places: list[Path], out: Path
+    standing: ranking.Standing, rows: list[dict[str, Any]], board: Board, places: list[Path], out: Path
 ) -> dict[str, Any]:
     r = standing.result
     where = [standing.path.with_suffix(""), *(p / standing.path.stem for p in places)]
@@ -136,7 +137,7 @@ def _run(
     }
 
 
-def _facts(standing: score.Standing) -> list[list[str]]:
+def _facts(standing: ranking.Standing) -> list[list[str]]:
     r = standing.result
     facts = [["Trained on", trained(r)], ["Weights", _weights(r)], ["Inference", r.inference]]
     facts += [[f"Signature, {m}", s] for m, s in r.signature.items()]

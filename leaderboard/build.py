@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from leaderboard import boards, pages, papers
-from rainrag.errors import InputError, MissingError
-from rainrag.files import write_text
+from rainrag.core.errors import InputError, MissingError
+from rainrag.core.files import write_text
+from rainrag.leaderboard import boards, pages, papers
 
 STATIC = Path(__file__).parent / "static"
 RESULTS = Path(__file__).parent / "results"
@@ -28,7 +28,7 @@ def build(
     """Write the site.
 
     Args:
-        results: folders laid out as ``rainrag.results`` says. Saved images beside a run are shown.
+        results: folders laid out as ``rainrag.evaluation.results`` says. Saved images beside a run are shown.
         out: folder of the site; files of an earlier build are replaced.
         images: further folders, of the same layout, to look for saved images in.
         progress: called with -total first, then with 1 for each table.

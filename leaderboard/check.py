@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rainrag import results
-from rainrag.errors import InputError, MissingError
-from rainrag.files import read_json, write_json
+from rainrag.core.errors import InputError, MissingError
+from rainrag.core.files import read_json, write_json
+from rainrag.evaluation import results
 
 ROLL = "roll.json"
 

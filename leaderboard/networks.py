@@ -1,6 +1,6 @@
 """What the cards of the networks say, as data: the site is built without torch, which the networks themselves need.
 
-``python -m leaderboard.networks`` writes ``published/networks.json`` anew; a test fails when it is out of date.
+``python -m rainrag.leaderboard.networks`` writes ``published/networks.json`` anew; a test fails when it is out of date.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rainrag.files import read_json, write_json
+from rainrag.core.files import read_json, write_json
 
 PUBLISHED = Path(__file__).parent / "published"
 FILE = PUBLISHED / "networks.json"
@@ -18,8 +18,8 @@ FILE = PUBLISHED / "networks.json"
 def snapshot() -> dict[str, dict[str, Any]]:
     """Title, cost at 256x256 and published figures of every network, read from its card; UniRain's presets under
     ``unirain/PRESET``. Needs torch."""
-    import baselines
-    from benchmarks import complexity
+    from rainrag import baselines
+    from rainrag.evaluation import complexity
 
     found = {}
     for name in baselines.names():

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from benchmarks.score import SMALLER, Standing
-from leaderboard import boards, plot
-from leaderboard.boards import Board
-from leaderboard.papers import Cell, Paper
-from rainrag import results
-from rainrag.records import Result
+from rainrag.benchmarks.ranking import SMALLER, Standing
+from rainrag.core.types import Result
+from rainrag.evaluation import results
+from rainrag.leaderboard import boards, plot
+from rainrag.leaderboard.boards import Board
+from rainrag.leaderboard.papers import Cell, Paper
 
 NAMES = {"psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS", "niqe": "NIQE", "musiq": "MUSIQ", "clip-iqa": "CLIP-IQA"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass, field
 
-from leaderboard.networks import PUBLISHED
+from rainrag.leaderboard.networks import PUBLISHED
 
 #: file -> (title, what a reader should know)
 TITLES = {

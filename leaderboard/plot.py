@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from benchmarks import tables
-from leaderboard import boards, networks
-from leaderboard.boards import Board
-from leaderboard.papers import Paper
+from rainrag.benchmarks import tables
+from rainrag.leaderboard import boards, networks
+from rainrag.leaderboard.boards import Board
+from rainrag.leaderboard.papers import Paper
 
 WIDTH, HEIGHT = 640, 400
 FEWEST = 10  # images that a plot is drawn for: fewer say little about a network

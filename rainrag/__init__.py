@@ -5,10 +5,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from rainrag.core.version import __version__
+
 if TYPE_CHECKING:
     from rainrag.api import derain
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "derain"]
 
 

@@ -10,7 +10,7 @@
     print(rain.score("results", "targets").mean)
     rain.bench("unirain", "rain100l", limit=10)
 
-Heavy libraries are loaded inside the calls. Errors are those of ``rainrag.errors``.
+Heavy libraries are loaded inside the calls. Errors are those of ``rainrag.core.errors``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from rainrag.ingest import Report
-    from rainrag.records import Result
-    from rainrag.release import Summary
-    from rainrag.score import Scores
-    from rainrag.store import Store
+    from rainrag.core.types import Result
+    from rainrag.data.ingest import Report
+    from rainrag.distill.pipeline import Summary
+    from rainrag.evaluation.score import Scores
+    from rainrag.retrieval.store import Store
 
 Where = str | Path
 Picture = TypeVar("Picture")
@@ -45,13 +45,13 @@ def ingest(
         out: where the dataset goes.
         subset: ``folder``: DRS, DRD, NRS or NRD for all pairs.
         workers: processes; one a core if not given.
-        settings: as ``rainrag.ingest.ingest`` takes them: splits, limit, per_scene, link …
+        settings: as ``rainrag.data.ingest.ingest`` takes them: splits, limit, per_scene, link …
     """
-    from rainrag import sources
-    from rainrag.engine import create
-    from rainrag.ingest import ingest as run
-    from rainrag.ingest import renamed
-    from rainrag.records import Subset
+    from rainrag.core.jobs import create
+    from rainrag.core.types import Subset
+    from rainrag.data import sources
+    from rainrag.data.ingest import ingest as run
+    from rainrag.data.ingest import renamed
 
     source = sources.get(name)
     if subset is not None:
@@ -65,11 +65,11 @@ def store(photographs: Where | Sequence[Where], out: Where, *, workers: int | No
     Args:
         photographs: folders of images, or datasets of unlabelled photographs.
         out: folder, or ``http://host:port`` of a Chroma server.
-        encoders: as ``rainrag.encoders.triplet.Triplets`` takes them: captioner, encoder, refine, settings.
+        encoders: as ``rainrag.retrieval.triplet.Triplets`` takes them: captioner, encoder, refine, settings.
     """
-    from rainrag.encoders.triplet import Triplets
-    from rainrag.engine import create
-    from rainrag.stock import build
+    from rainrag.core.jobs import create
+    from rainrag.retrieval.build import build
+    from rainrag.retrieval.triplet import Triplets
 
     return build(_paths(photographs), out, Triplets(**encoders), create("local", workers=workers))
 
@@ -84,17 +84,17 @@ def distill(
         store: folder or address of the reference store.
         out: where the splits go.
         voters: as ``rainrag distill --voters`` takes them.
-        request: further fields of ``rainrag.release.Request``: settings, alpha, engine, workers …
+        request: further fields of ``rainrag.distill.pipeline.Request``: settings, alpha, engine, workers …
     """
-    from rainrag import release
+    from rainrag.distill import pipeline
 
-    return release.make(release.Request(_paths(data), str(store), voters, **request), Path(out))
+    return pipeline.make(pipeline.Request(_paths(data), str(store), voters, **request), Path(out))
 
 
 def train(
     data: Where | Sequence[Where], out: Where, *, model: str = "unirain", recipe: str = "laptop", **changes: Any
 ) -> dict[str, Any]:
-    """A network trained on splits, datasets or folders of pairs; needs a checkout.
+    """A network trained on splits, datasets or folders of pairs.
 
     Args:
         data: as ``rainrag train --data`` takes it.
@@ -106,9 +106,11 @@ def train(
     Returns:
         What the run's ``result.json`` holds.
     """
-    from rainrag.cli.train import run
+    from rainrag import training
 
-    return run(_paths(data), Path(out), model, recipe, changes)
+    chosen = training.load(recipe, **changes)
+    request = training.Request(model, tuple(_paths(data)), chosen, Path(out), logger="none")
+    return dict(training.train(request) or {})
 
 
 def derain(image: Picture, **settings: Any) -> Picture:
@@ -116,23 +118,21 @@ def derain(image: Picture, **settings: Any) -> Picture:
 
     Args:
         image: PIL image, or (H, W, 3) array, uint8, uint16 or float in [0, 1].
-        settings: as ``rainrag.restore.python.derain`` takes them: weights, model, device, tile. In a checkout ``model``
-            may be a network of ``rainrag models``.
+        settings: as ``rainrag.restore.python.derain`` takes them: weights, model, device, tile.
     """
-    from rainrag.cli.derain import baseline
     from rainrag.restore.python import derain as run
 
-    return run(image, **{"others": baseline, **settings})
+    return run(image, **settings)
 
 
 def score(out: Where, gt: Where, protocol: str = "y", **settings: Any) -> Scores:
     """A folder of results against its targets, under a named protocol.
 
     Args:
-        settings: as ``rainrag.score.score_folders`` takes them: extra, allow_missing, exact, workers …
+        settings: as ``rainrag.evaluation.score.score_folders`` takes them: extra, allow_missing, exact, workers …
     """
-    from rainrag import metrics
-    from rainrag.score import score_folders
+    from rainrag.evaluation import metrics
+    from rainrag.evaluation.score import score_folders
 
     return score_folders(Path(out), Path(gt), metrics.protocol(protocol), **settings)
 
@@ -141,16 +141,20 @@ def bench(
     model: str, testset: str, *, weights: str | None = None, out: Where | None = None, limit: int | None = None,
     **settings: Any,
 ) -> list[Result]:  # fmt: skip
-    """A model on a test set; needs a checkout. One result a protocol, written below ``out``.
+    """A model on a test set. One result a protocol, written below ``out``.
 
     Args:
         model: ``unirain`` or a network of ``rainrag models``.
-        testset: a name of ``benchmarks.testsets``, or ``folder:LQ,GT``.
+        testset: a name of ``rainrag.evaluation.testsets``, or ``folder:LQ,GT``.
         weights: as ``rainrag bench --weights`` takes them.
         out: folder of results; the workspace's if not given.
         limit: only so many images.
-        settings: fields of ``benchmarks.bench.Settings``.
+        settings: fields of ``rainrag.evaluation.run.Settings``.
     """
-    from rainrag.cli.bench_one import run
+    from rainrag.core import workspace
+    from rainrag.evaluation import results, run, submissions, testsets
 
-    return run(model, testset, weights, None if out is None else Path(out), limit, settings)
+    opened = testsets.open_set(testset, limit)
+    entrant = submissions.find(model, weights, opened.testset.kin)
+    place = workspace.place("results") if out is None else Path(out)
+    return [results.load(p) for p in run.run(entrant, opened, run.Settings(**settings), place)]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from rainrag import sources
 from rainrag.cli import app, verbs
+from rainrag.data import sources
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "README.md"])
@@ -131,7 +131,7 @@ def test_links_to_files_of_the_repository_hold() -> None:
 
 
 def test_exit_codes_are_those_of_the_errors() -> None:
-    from rainrag import errors
+    from rainrag.core import errors
 
     codes = {int(c) for c in re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "cli.md").read_text(), re.M)}
     raised = {e.exit_code for e in vars(errors).values() if isinstance(e, type) and hasattr(e, "exit_code")}

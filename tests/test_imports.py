@@ -1,10 +1,12 @@
-"""The house's import rules (docs/architecture.md), read from the code."""
+"""The import rule (docs/architecture.md), read from the code: packages in order, files without circles."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -22,25 +24,32 @@ HEAVY = {
     "lightning",
 }
 
-#: The flow, left to right: a module may import those before it (and the ground), never those after.
-FLOW = [
-    "pairing", "sources", "render", "ingest", "gate", "audit", "encoders", "store", "stock", "cascade", "voters", "vote",
-    "distill", "splits",
-]  # fmt: skip
-GROUND = {"records": set(), "errors": set()}
-BASE = {"records", "errors", "names", "headers", "files", "images", "stage", "metrics", "stats"}
-#: Commands that need a checkout, and so may import its folders.
-CHECKOUT = {"train", "models", "weights", "bench", "explain", "leaderboard", "demo", "derain", "complete"}
+#: A package reads only from those before it. ``api`` reads all but ``cli``; ``cli`` reads everything.
+ORDER = (
+    "core", "data", "retrieval", "voters", "distill", "models", "baselines", "restore", "evaluation", "training",
+    "reports", "benchmarks", "leaderboard", "api", "cli",
+)  # fmt: skip
 
 
-def imports(path: Path, top_only: bool = False) -> set[str]:
-    """Dotted names that a file imports, inside functions too unless ``top_only``; TYPE_CHECKING blocks left out."""
-    tree = ast.parse(path.read_text())
+@cache
+def modules() -> dict[str, Path]:
+    """Every file of the four folders by its dotted name; the three beside rainrag/ are linked below it."""
+    found: dict[str, Path] = {}
+    for folder in ("rainrag", "baselines", "benchmarks", "leaderboard"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            parts = parts if parts[0] == "rainrag" else ("rainrag", *parts)
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
+    """Modules of ours that a module imports, inside functions too; blocks for type checkers are left out."""
+    tree = ast.parse(modules()[name].read_text())
     hidden: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            hidden.update(id(n) for n in ast.walk(node))
-        if top_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             hidden.update(id(n) for n in ast.walk(node))
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -49,83 +58,60 @@ def imports(path: Path, top_only: bool = False) -> set[str]:
         if isinstance(node, ast.Import):
             found.update(a.name for a in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.update(f"{node.module}.{a.name}" for a in node.names)
-    return found
+            assert not node.level, f"{name} imports relatively"
+            members = {f"{node.module}.{a.name}" for a in node.names}
+            found.update(m if m in modules() else node.module for m in members)
+    return frozenset(found & modules().keys())
 
 
-def files(folder: str) -> list[Path]:
-    """Python files of a room."""
-    return sorted((ROOT / folder).rglob("*.py"))
+def package(name: str) -> str:
+    """First part below rainrag; "" for the top itself."""
+    return [*name.split("."), ""][1].removeprefix("__main__")
 
 
-def room(name: str) -> str:
-    """First part below rainrag of a dotted name."""
-    parts = name.split(".")
-    return parts[1] if parts[0] == "rainrag" and len(parts) > 1 else ""
+def test_every_package_has_its_place() -> None:
+    assert {package(n) for n in modules()} - {""} == set(ORDER)
 
 
-@pytest.mark.parametrize("path", files("rainrag"), ids=lambda p: str(p.relative_to(ROOT)))
-def test_the_wheel_knows_nothing_of_the_checkout(path: Path) -> None:
-    outside = {n for n in imports(path) if n.split(".")[0] in ("baselines", "benchmarks", "leaderboard")}
-    if not outside:
-        return
-    assert path.parent.name == "cli", f"{path} imports {outside}"
-    assert any(path.stem.startswith(v) or v in path.stem for v in CHECKOUT), (
-        f"{path.stem} is no command that needs a checkout"
-    )
-    top = {n for n in imports(path, top_only=True) if n.split(".")[0] in ("baselines", "benchmarks", "leaderboard")}
-    assert not top, f"{path} imports {top} at its top"
+def test_a_package_imports_only_from_its_left() -> None:
+    breaches = [
+        f"{name} imports {other}"
+        for name in modules()
+        for other in imports(name)
+        if package(name) and package(other) and ORDER.index(package(other)) > ORDER.index(package(name))
+    ]
+    assert not breaches, "\n".join(sorted(breaches))
 
 
-def test_records_and_errors_import_nothing_of_ours() -> None:
-    for name in GROUND:
-        assert not {n for n in imports(ROOT / "rainrag" / f"{name}.py") if n.startswith("rainrag")}
+def test_the_files_have_no_circle() -> None:
+    try:
+        TopologicalSorter({n: imports(n) - {n} for n in modules()}).prepare()
+    except CycleError as e:
+        pytest.fail(" -> ".join(e.args[1]))
 
 
-def test_ground_modules_import_only_the_ground() -> None:
-    for name in ("files", "images", "metrics", "stats", "stage"):
-        used = {room(n) for n in imports(ROOT / "rainrag" / f"{name}.py")} - {""}
-        assert used <= BASE, f"{name} imports {used - BASE}"
+def test_data_know_nothing_of_networks_and_networks_nothing_of_distillation() -> None:
+    """Two flows that share ``core`` and ``data``: distillation, and networks from model to score."""
+    distillation = {"retrieval", "voters", "distill"}
+    networks = {"models", "baselines", "restore", "training", "evaluation"}
+    for name in modules():
+        if package(name) in networks:
+            found = {package(n) for n in imports(name)} & distillation
+            assert not found, f"{name} imports {found}"
 
 
-def test_sources_never_import_each_other() -> None:
-    for path in files("rainrag/sources"):
-        if path.name in ("__init__.py", "layouts.py"):
-            continue
-        used = {n for n in imports(path) if n.startswith("rainrag.sources")}
-        assert all(n.startswith("rainrag.sources.layouts") for n in used), f"{path.name} imports {used}"
+def test_core_errors_and_types_import_nothing_of_ours() -> None:
+    assert not imports("rainrag.core.errors")
+    assert not imports("rainrag.core.types")
 
 
-def test_the_flow_imports_leftwards_only() -> None:
-    for i, name in enumerate(FLOW):
-        mine = [p for p in files("rainrag") if p.relative_to(ROOT / "rainrag").parts[0] in (name, f"{name}.py")]
-        right = set(FLOW[i + 1 :])
-        if name == "sources":
-            right.discard("render")  # the table names the rendered source by its address, not by an import
-        for path in mine:
-            used = {room(n) for n in imports(path)}
-            assert not used & right, f"{path.relative_to(ROOT)} imports {used & right}, which lie to its right"
-
-
-def test_vote_knows_no_particular_voter() -> None:
-    path = ROOT / "rainrag" / "vote.py"
-    if path.exists():
-        assert not {n for n in imports(path) if n.startswith("rainrag.voters.")}
-
-
-def test_baselines_import_only_what_they_may() -> None:
-    allowed = (
-        "rainrag.records",
-        "rainrag.errors",
-        "rainrag.files",
-        "rainrag.http",
-        "rainrag.unirain.blocks",
-        "baselines.",
-    )
-    for path in files("baselines"):
-        ours = {n for n in imports(path) if n.split(".")[0] in ("rainrag", "benchmarks", "leaderboard", "baselines")}
-        bad = {n for n in ours if not n.startswith(allowed) and n != "baselines"}
-        assert not bad, f"{path.name} imports {bad}"
+def test_imports_are_of_whole_names() -> None:
+    """The folders beside rainrag/ have one name each, below it."""
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {n.split(".")[0] for n in names} & {"baselines", "benchmarks", "leaderboard"}, name
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -144,9 +130,12 @@ def test_every_table_entry_resolves() -> None:
     """A lazily named module must be there: the tables are strings, which no import checks."""
     from importlib import import_module
 
-    from rainrag import engine, sources
+    from rainrag import baselines
+    from rainrag.core import jobs
+    from rainrag.data import sources
+    from rainrag.models import networks
 
-    for table in (sources.TABLE, engine.ENGINES):
-        for address in table.values():
-            module, attr = address.split(":")
-            assert hasattr(import_module(module), attr), address
+    addresses = [*sources.TABLE.values(), *jobs.ENGINES.values(), *baselines.TABLE.values(), networks.PUBLISHED]
+    for address in addresses:
+        module, attr = address.split(":")
+        assert hasattr(import_module(module), attr), address

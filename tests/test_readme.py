@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from rainrag import images
 from rainrag.cli import app
-from rainrag.records import Subset
-from rainrag.render import backgrounds, render
+from rainrag.core import images
+from rainrag.core.types import Subset
+from rainrag.data.synthetic import backgrounds, render
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()

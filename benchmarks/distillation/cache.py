@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from rainrag import gate
-from rainrag.calibrate import Looked
-from rainrag.encoders.triplet import STRUCTURE, Triplet
-from rainrag.tables import read_table, write_table
+from rainrag.core.parquet import read_table, write_table
+from rainrag.data import pair_checks
+from rainrag.distill.evaluate_voters import Looked
+from rainrag.retrieval.triplet import STRUCTURE, Triplet
 
-MEASURES = [f.name for f in fields(gate.Measures)]
+MEASURES = [f.name for f in fields(pair_checks.Measures)]
 SIGNALS = ("rain", "texture", "nature")
 FORM = {
     "key": "string", "scene": "string", "subset": "string", "fault": "string", "night": "bool", "drop": "bool",
@@ -34,7 +34,7 @@ class Seen:
     fault: str | None
     night: bool
     drop: bool
-    measures: gate.Measures | None
+    measures: pair_checks.Measures | None
 
 
 def write(path: Path, looked: Iterable[Looked]) -> None:
@@ -63,14 +63,14 @@ def read_seen(path: Path) -> list[Seen]:
     ]
 
 
-def _measured(m: gate.Measures | None) -> dict[str, float]:
+def _measured(m: pair_checks.Measures | None) -> dict[str, float]:
     return {} if m is None else {f"m_{name}": getattr(m, name) for name in MEASURES}
 
 
-def _measures(r: dict[str, Any]) -> gate.Measures | None:
+def _measures(r: dict[str, Any]) -> pair_checks.Measures | None:
     if r[f"m_{MEASURES[0]}"] is None:
         return None
-    return gate.Measures(**{m: float(r[f"m_{m}"]) for m in MEASURES})
+    return pair_checks.Measures(**{m: float(r[f"m_{m}"]) for m in MEASURES})
 
 
 def _row(x: Looked) -> dict[str, object]:

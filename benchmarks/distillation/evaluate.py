@@ -1,6 +1,6 @@
 """The tables of docs/measured.md from what was measured.
 
-    python -m benchmarks.distillation.evaluate --store DIR --cases FILE.parquet [--overlays FILE.parquet] [--json FILE]
+    python -m rainrag.benchmarks.distillation.evaluate --store DIR --cases FILE [--overlays FILE] [--json FILE]
 
 Prints, for the gate, each voter alone, the panel without each of them, the panel, and gate and panel together: sound
 pairs kept, faults rejected, AUC; the paper's ablations; and the AUC of the store's own photographs against naive overlays.
@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.distillation import cache
-from rainrag import calibrate, voters
-from rainrag.calibrate import BOTH, VOTE, Figures, Judged, Looked, Rate
-from rainrag.encoders.triplet import STRUCTURE, Triplet
-from rainrag.files import natural, write_json
-from rainrag.store import Store
+from rainrag import voters
+from rainrag.benchmarks.distillation import cache
+from rainrag.core.files import natural, write_json
+from rainrag.distill import evaluate_voters
+from rainrag.distill.evaluate_voters import BOTH, VOTE, Figures, Judged, Looked, Rate
+from rainrag.retrieval.store import Store
+from rainrag.retrieval.triplet import STRUCTURE, Triplet
 
 #: ablation -> context of the statistical voters
 CONTEXTS = {"full": "retrieved", "vlm-only": "store", "no-retrieval": "random"}
@@ -32,19 +33,19 @@ CONTEXTS = {"full": "retrieved", "vlm-only": "store", "no-retrieval": "random"}
 def judged(looked: Sequence[Looked], store: Store, context: str, alpha: float) -> tuple[list[Judged], list[str]]:
     """Ballots of the statistical voters in one context."""
     panel = voters.panel("statistical", store=str(store.path), context=context, alpha=alpha)
-    return calibrate.judge(looked, store, panel), [v.name for v in panel]
+    return evaluate_voters.judge(looked, store, panel), [v.name for v in panel]
 
 
-def by_retrieval(full: Sequence[Judged], names: Sequence[str]) -> calibrate.Judge:
+def by_retrieval(full: Sequence[Judged], names: Sequence[str]) -> evaluate_voters.Judge:
     """Ablation without generation: of each type the top of the retrieval scores, as many as the full run keeps."""
-    both = calibrate.judges(names)[BOTH]
+    both = evaluate_voters.judges(names)[BOTH]
     kept: set[int] = set()
     for subset in {c.subset for c in full}:
         passed = [c for c in full if c.subset == subset and c.reason is None and c.retrieval is not None]
         count = sum(both(c).keep for c in passed)
         order = sorted(range(len(passed)), key=lambda i: (-(passed[i].retrieval or 0), i))
         kept |= {id(passed[i]) for i in order[:count]}
-    return lambda c: calibrate.Opinion(id(c) in kept, c.retrieval if c.reason is None else -9.0)
+    return lambda c: evaluate_voters.Opinion(id(c) in kept, c.retrieval if c.reason is None else -9.0)
 
 
 def photographs(store: Store) -> list[Looked]:
@@ -69,7 +70,7 @@ def against_overlays(overlays: Sequence[Looked], store: Store, alpha: float) -> 
     out: dict[str, dict[str, Rate | None]] = {}
     for ablation, context in CONTEXTS.items():
         told, names = judged([*photographs(store), *overlays], store, context, alpha)
-        for name, judge in calibrate.judges(names).items():
+        for name, judge in evaluate_voters.judges(names).items():
             if name not in (*names, VOTE):
                 continue
             said = [judge(c) for c in told]
@@ -80,7 +81,7 @@ def against_overlays(overlays: Sequence[Looked], store: Store, alpha: float) -> 
             out[f"{name}, {ablation}"] = {
                 "kept": Rate.of([o.keep for o, _ in real], [c.scene for _, c in real]),
                 "rejected": Rate.of([not o.keep for o, _ in drawn], [c.scene for _, c in drawn]),
-                "auc": calibrate.auc(
+                "auc": evaluate_voters.auc(
                     [o.score for o, _ in scored],
                     [c.fault is None for _, c in scored],
                     [c.scene for _, c in scored],  # type: ignore[misc]
@@ -95,13 +96,13 @@ def evaluate(looked: Sequence[Looked], store: Store, alpha: float) -> dict[str, 
     ablations: dict[str, dict[str, Figures]] = {}
     for ablation, context in CONTEXTS.items():
         told, names = judged(looked, store, context, alpha)
-        every = calibrate.judges(names)
-        ablations[ablation] = {n: calibrate.tally(told, every[n]) for n in (*names, VOTE, BOTH)}
+        every = evaluate_voters.judges(names)
+        ablations[ablation] = {n: evaluate_voters.tally(told, every[n]) for n in (*names, VOTE, BOTH)}
         if ablation == "full":
-            out["judges"] = {n: calibrate.tally(told, j) for n, j in every.items()}
-            ablations["no-generation"] = {BOTH: calibrate.tally(told, by_retrieval(told, names))}
+            out["judges"] = {n: evaluate_voters.tally(told, j) for n, j in every.items()}
+            ablations["no-generation"] = {BOTH: evaluate_voters.tally(told, by_retrieval(told, names))}
             out["subsets"] = {
-                s: calibrate.tally([c for c in told if c.subset == s], every[BOTH])
+                s: evaluate_voters.tally([c for c in told if c.subset == s], every[BOTH])
                 for s in sorted({c.subset for c in told}, key=natural)
             }
             out["reasons"] = _reasons(looked)
@@ -194,7 +195,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
     store = Store.open(args.store)
-    looked = calibrate.again([x for path in args.cases for x in cache.read(path)])
+    looked = evaluate_voters.again([x for path in args.cases for x in cache.read(path)])
     found = evaluate(looked, store, args.alpha)
     if args.overlays:
         found["overlays"] = against_overlays(cache.read(args.overlays), store, args.alpha)

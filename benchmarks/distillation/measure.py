@@ -1,9 +1,9 @@
 """Render scenes of a half, plant every fault, measure each case, keep the measures.
 
-    python -m benchmarks.distillation.measure HALF --backgrounds DIR --scenes N --seed S --out FILE.parquet
-    python -m benchmarks.distillation.measure HALF --public DATASET… --seed S --out FILE.parquet
-    python -m benchmarks.distillation.measure HALF --rendered DIR --backgrounds DIR --seed S --out FILE.parquet
-    python -m benchmarks.distillation.measure HALF --backgrounds DIR --overlays --scenes N --seed S --out FILE.parquet
+    python -m rainrag.benchmarks.distillation.measure HALF --backgrounds DIR --scenes N --seed S --out FILE.parquet
+    python -m rainrag.benchmarks.distillation.measure HALF --public DATASET… --seed S --out FILE.parquet
+    python -m rainrag.benchmarks.distillation.measure HALF --rendered DIR --backgrounds DIR --seed S --out FILE.parquet
+    python -m rainrag.benchmarks.distillation.measure HALF --backgrounds DIR --overlays --scenes N --seed S --out FILE.parquet
 
 HALF is ``tuning`` or ``held-out``; the seeds of the two must differ, so that rain and faults differ too. With
 ``--public`` the pairs are those of ingested datasets, and the same faults are planted in them: training parts for
@@ -25,16 +25,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmarks.distillation import cache, scenes
-from rainrag import calibrate, dataset, gate, images
-from rainrag.encoders.triplet import Triplets
-from rainrag.images import U8
-from rainrag.records import Subset
-from rainrag.render import backgrounds as scenery
-from rainrag.render.backgrounds import Background
-from rainrag.render.faults import naive_overlay
-from rainrag.render.scene import Rendered
-from rainrag.render.source import MANIFEST
+from rainrag.benchmarks.distillation import cache, scenes
+from rainrag.core import images
+from rainrag.core.images import U8
+from rainrag.core.types import Subset
+from rainrag.data import dataset, pair_checks
+from rainrag.data.synthetic import backgrounds as scenery
+from rainrag.data.synthetic.backgrounds import Background
+from rainrag.data.synthetic.faults import naive_overlay
+from rainrag.data.synthetic.scene import Rendered
+from rainrag.data.synthetic.source import MANIFEST
+from rainrag.distill import evaluate_voters
+from rainrag.retrieval.triplet import Triplets
 
 T = TypeVar("T")
 OVERLAY = "naive-overlay"
@@ -43,7 +45,7 @@ WANTED = ["key", "scene", "split", "subset", "streak", "drop", "night", "lq", "g
 
 def public(
     roots: Sequence[Path], half: str, seed: int, most: int, faults: Sequence[str]
-) -> Iterator[list[calibrate.Case]]:
+) -> Iterator[list[evaluate_voters.Case]]:
     """Pairs of ingested datasets, at most so many a dataset, each with the faults that fit its type."""
     number = 0
     for root in roots:
@@ -59,12 +61,12 @@ def public(
             number += 1
             lq = images.decode(dataset.image_bytes(row["lq"]), row["key"]).rgb
             others = [t for s, t in targets if s != row["scene"]]
-            yield calibrate.planted(row["key"], _pair(row, lq, gt), [seed, 6, number], others, faults)
+            yield evaluate_voters.planted(row["key"], _pair(row, lq, gt), [seed, 6, number], others, faults)
 
 
 def rendered(
     folder: Path, backgrounds: Path, half: str, seed: int, most: int, faults: Sequence[str]
-) -> Iterator[list[calibrate.Case]]:
+) -> Iterator[list[evaluate_voters.Case]]:
     """Sound pairs of a rendered folder on photographs of the half, each with the faults that fit its type."""
     photographs = {str(Path(backgrounds.name, n).with_suffix("")) for n in scenes.names(backgrounds, half)}
     lines = [json.loads(line) for line in (folder / MANIFEST).read_text().splitlines()]
@@ -74,14 +76,14 @@ def rendered(
     for row in chosen:
         name = f"{Path(row['stem']).name}.png"
         lq, gt = (images.read(folder / row["subset"] / side / name).rgb for side in ("input", "target"))
-        made = calibrate.planted(row["scene"], _pair(row, lq, gt), [seed, 6, row["index"]], before, faults)
+        made = evaluate_voters.planted(row["scene"], _pair(row, lq, gt), [seed, 6, row["index"]], before, faults)
         yield [replace(c, key=f"{row['stem']}/{c.fault or 'sound'}") for c in made]
         before = [gt]
 
 
-def see(cases: Sequence[calibrate.Case]) -> list[cache.Seen]:
+def see(cases: Sequence[evaluate_voters.Case]) -> list[cache.Seen]:
     """The gate's measures alone."""
-    checked = [(c, gate.check(c.lq, c.gt, c.night, c.drop)) for c in cases]
+    checked = [(c, pair_checks.check(c.lq, c.gt, c.night, c.drop)) for c in cases]
     return [cache.Seen(c.key, c.scene, c.subset, c.fault, c.night, c.drop, f.measures) for c, f in checked]
 
 
@@ -91,15 +93,17 @@ def _pair(row: dict[str, Any], lq: U8, gt: U8) -> Rendered:
     return Rendered(lq, gt, Subset(row["subset"]), streak, drop, night, False, {})
 
 
-def overlays(dealt: Sequence[tuple[Background, Subset]], seed: int) -> Iterator[list[calibrate.Case]]:
+def overlays(dealt: Sequence[tuple[Background, Subset]], seed: int) -> Iterator[list[evaluate_voters.Case]]:
     """Naive rain on clean scenes: what real photographs are told from."""
     for i, (background, _) in enumerate(dealt):
         rng = np.random.default_rng([seed, 9, i])
-        clean = scenery.crop(background.load(), calibrate.SIZE, rng)
+        clean = scenery.crop(background.load(), evaluate_voters.SIZE, rng)
         night = background.night
         label = (Subset.NRS if night else Subset.DRS).value
         key = f"{background.scene}/{OVERLAY}"
-        yield [calibrate.Case(key, background.scene, label, OVERLAY, naive_overlay(clean, rng), clean, night, False)]
+        yield [
+            evaluate_voters.Case(key, background.scene, label, OVERLAY, naive_overlay(clean, rng), clean, night, False)
+        ]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -124,22 +128,22 @@ def main(argv: list[str] | None = None) -> int:
         _keep(made, see, lambda found: cache.write_seen(args.out, found))
         return 0
     triplets = Triplets()
-    _keep(made, lambda scene: calibrate.look(scene, triplets), lambda found: cache.write(args.out, found))
+    _keep(made, lambda scene: evaluate_voters.look(scene, triplets), lambda found: cache.write(args.out, found))
     return 0
 
 
-def _made(args: argparse.Namespace) -> Iterator[list[calibrate.Case]]:
+def _made(args: argparse.Namespace) -> Iterator[list[evaluate_voters.Case]]:
     if args.public:
         return public(args.public, args.half, args.seed, args.scenes, args.fault)
     if args.rendered:
         return rendered(args.rendered, args.backgrounds, args.half, args.seed, args.scenes, args.fault)
     dealt = scenes.deal(args.backgrounds, args.half, args.scenes, args.seed)
-    return overlays(dealt, args.seed) if args.overlays else calibrate.cases(dealt, args.seed, faults=args.fault)
+    return overlays(dealt, args.seed) if args.overlays else evaluate_voters.cases(dealt, args.seed, faults=args.fault)
 
 
 def _keep(
-    made: Iterable[list[calibrate.Case]],
-    measured: Callable[[list[calibrate.Case]], list[T]],
+    made: Iterable[list[evaluate_voters.Case]],
+    measured: Callable[[list[evaluate_voters.Case]], list[T]],
     write: Callable[[list[T]], None],
 ) -> None:
     """Measure scene after scene; what there is is kept every ten scenes."""

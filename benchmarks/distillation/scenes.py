@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rainrag import images
-from rainrag.errors import DecodeError, InputError
-from rainrag.files import listing
-from rainrag.ledger import Ledger
-from rainrag.records import Subset
-from rainrag.render.backgrounds import NIGHT, Background
+from rainrag.core import images
+from rainrag.core.errors import DecodeError, InputError
+from rainrag.core.files import listing
+from rainrag.core.types import Subset
+from rainrag.data.contamination import Ledger
+from rainrag.data.synthetic.backgrounds import NIGHT, Background
 
 HALVES = ("tuning", "held-out")
 CLIPS = ("RoadScene", "CamVid", "CarND", "OpenSfM-lund", "BDD100K-samples")  # folders with frames of few clips

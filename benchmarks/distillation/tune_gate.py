@@ -1,9 +1,9 @@
 """Fit the gate's score of residual rain and show what each of its limits costs and catches, on tuning scenes alone.
 
-    python -m benchmarks.distillation.tune_gate FILE.parquet [FILE.parquet …]
+    python -m rainrag.benchmarks.distillation.tune_gate FILE.parquet [FILE.parquet …]
 
 The score is a logistic regression on sound pairs and their twins with 30 to 70 % of the rain left in the target, for streaks
-and drops apart; each twin weighs as much as its sound pair. It is printed as the literal that ``rainrag/gate.py`` holds,
+and drops apart; each twin weighs as much as its sound pair. It is printed as the literal in ``rainrag/data/pair_checks.py``,
 with its AUC over scenes that were left out of the fit. Then follow the rules: at the limit as it stands and around it, the
 share of sound pairs that the rule alone stops, and of the faults it is there for.
 """
@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.distillation import cache
-from benchmarks.distillation.cache import Seen
-from rainrag import calibrate, gate
+from rainrag.benchmarks.distillation import cache
+from rainrag.benchmarks.distillation.cache import Seen
+from rainrag.data import pair_checks
+from rainrag.distill import evaluate_voters
 
 #: measures that tell residual rain, by kind of rain
 USED = {
@@ -69,7 +70,7 @@ def standard(rows: Sequence[Seen], names: Sequence[str]) -> tuple[Any, Any, Any]
     return np.clip((raw - mean) / deviation, -6, 6), mean, deviation
 
 
-def fit(looked: Sequence[Seen], drops: bool) -> tuple[str, calibrate.Rate | None]:
+def fit(looked: Sequence[Seen], drops: bool) -> tuple[str, evaluate_voters.Rate | None]:
     """The literal for one kind of rain and its AUC by leaving out a fifth of the scenes at a time."""
     names = USED["drops" if drops else "streaks"]
     rows = [r for r in looked if r.drop == drops and r.fault in (None, "residual-rain") and r.measures]
@@ -88,7 +89,7 @@ def fit(looked: Sequence[Seen], drops: bool) -> tuple[str, calibrate.Rate | None
     ]
     kind = "drops" if drops else "streaks"
     literal = "\n".join([f'    "{kind}": (', f"        {w[-1]:.3f},", "        {", *lines, "        },", "    ),"])
-    return literal, calibrate.auc((-held).tolist(), (y == 0).tolist(), [r.scene for r in rows])
+    return literal, evaluate_voters.auc((-held).tolist(), (y == 0).tolist(), [r.scene for r in rows])
 
 
 def costs(looked: Sequence[Seen], limit: str) -> list[tuple[float, float, dict[str, float]]]:
@@ -96,9 +97,9 @@ def costs(looked: Sequence[Seen], limit: str) -> list[tuple[float, float, dict[s
     reason, faults = RULES[limit]
     out = []
     for factor in FACTORS:
-        limits = replace(gate.DEFAULT, **{limit: getattr(gate.DEFAULT, limit) * factor})
+        limits = replace(pair_checks.DEFAULT, **{limit: getattr(pair_checks.DEFAULT, limit) * factor})
 
-        def stopped(wanted: str | None, limits: gate.Limits = limits) -> float:
+        def stopped(wanted: str | None, limits: pair_checks.Limits = limits) -> float:
             hits = [_fires(r, reason, limits) for r in looked if r.fault == wanted and r.measures]
             return float(np.mean(hits)) if hits else float("nan")
 
@@ -106,11 +107,11 @@ def costs(looked: Sequence[Seen], limit: str) -> list[tuple[float, float, dict[s
     return out
 
 
-def _fires(r: Seen, reason: str, limits: gate.Limits) -> bool:
+def _fires(r: Seen, reason: str, limits: pair_checks.Limits) -> bool:
     """Whether a rule applies, whatever rules stand before it; the two blur rules count as one."""
     assert r.measures is not None
     wanted = {"blurred-target", "blurred-input"} if reason == "blurred-target" else {reason}
-    return any(bad and name in wanted for name, bad, _ in gate._rules(r.measures, r.night, r.drop, limits))
+    return any(bad and name in wanted for name, bad, _ in pair_checks._rules(r.measures, r.night, r.drop, limits))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -124,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
         print(literal)
         print(f"# AUC on scenes left out: {area.share:.3f} ({area.low:.3f}-{area.high:.3f})\n" if area else "")
     for limit, (reason, _) in RULES.items():
-        print(f"{limit} ({reason}), now {getattr(gate.DEFAULT, limit)}")
+        print(f"{limit} ({reason}), now {getattr(pair_checks.DEFAULT, limit)}")
         for value, sound, caught in costs(looked, limit):
             print(f"  {value:8.3f}  sound stopped {sound:.3f}  " + "  ".join(f"{f} {v:.2f}" for f, v in caught.items()))
     return 0

@@ -1,6 +1,6 @@
 """The cascade against a plain loop of the same equations (numpy and scikit-image), at some thousand references.
 
-    python -m benchmarks.speed.cascade --references 10000
+    python -m rainrag.benchmarks.speed.cascade --references 10000
 
 Both do the same queries on the same random store in one run, on one thread, turn by turn, and must find the same
 references with the same scores. As in a store on disk, the references' local statistics are there when the first query
@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from rainrag.cascade import Query, Sizes, retrieve
-from rainrag.matrices import References, Structural
-from rainrag.store import STATISTICS_UP_TO
+from rainrag.retrieval.references import References, Structural
+from rainrag.retrieval.search import Query, Sizes, retrieve
+from rainrag.retrieval.store import STATISTICS_UP_TO
 
 TEXT, FEATURE, SIDE = 384, 1315, 256  # as the embedded encoders have
 

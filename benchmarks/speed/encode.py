@@ -1,6 +1,6 @@
 """Images a second of captions, features and whole triplets, by the embedded encoders or any other.
 
-    python -m benchmarks.speed.encode [--images 24] [--captioner blip] [--encoder clip] [--real]
+    python -m rainrag.benchmarks.speed.encode [--images 24] [--captioner blip] [--encoder clip] [--real]
 
 Pictures are synthetic (480 x 320), or with ``--real`` those of Rain100L in ``$RAINRAG_TESTDATA``. Processor time of one
 thread; decoding is left out. Peak memory is printed for two numbers of pictures: pictures come in batches, so it must
@@ -22,9 +22,10 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from rainrag import encoders, images
-from rainrag.encoders import nature, rain
-from rainrag.encoders.triplet import Triplets
+from rainrag.core import images
+from rainrag.retrieval import encoders
+from rainrag.retrieval.encoders import nature, rain
+from rainrag.retrieval.triplet import Triplets
 
 BATCH = 8
 

@@ -1,6 +1,6 @@
 """Speed of ingest: N PNG pairs against only reading, hashing and decoding each file once, in one run.
 
-    python -m benchmarks.speed.ingest [--pairs 100] [--size 481x321] [--workers 1] [--json]
+    python -m rainrag.benchmarks.speed.ingest [--pairs 100] [--size 481x321] [--workers 1] [--json]
 
 Both sides run turn by turn, in processes of their own with the same number of workers, and the best turn of each counts.
 Target: 1.3 times or less, of processor time too: on a busy machine only that one is steady.
@@ -86,8 +86,8 @@ def bare(root: Path, out: Path, workers: int) -> None:
 
 def ours(root: Path, out: Path, workers: int) -> None:
     """``rainrag ingest folder``."""
-    from rainrag import ingest, sources
-    from rainrag.engine import create
+    from rainrag.core.jobs import create
+    from rainrag.data import ingest, sources
 
     shutil.rmtree(out, ignore_errors=True)
     source = ingest.renamed(sources.get("folder"), "speed", streak=True, drop=False, night=None)

@@ -1,6 +1,6 @@
 """Speed of the training loader: crops a second from the pixel cache, from a naive PIL loader, and through the tiny network.
 
-    python -m benchmarks.speed.loader [--pairs 48] [--size 481x321] [--patch 64] [--batch 8] [--workers 0] [--json]
+    python -m rainrag.benchmarks.speed.loader [--pairs 48] [--size 481x321] [--patch 64] [--batch 8] [--workers 0] [--json]
 
 All in one run, turn by turn, the best turn of each counts. Targets: the cache many times the naive loader, which opens
 two PNG files for each crop; and faster than the tiny network trains (forward, backward, AdamW), so that it never waits.
@@ -22,11 +22,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.speed.ingest import photograph
-from benchmarks.training.batches import Batches, dihedral
-from benchmarks.training.recipe import Recipe
-from benchmarks.training.run import prepare
-from rainrag.unirain.network import UniRain
+from rainrag.benchmarks.speed.ingest import photograph
+from rainrag.models.unirain.network import UniRain
+from rainrag.training.batches import Batches, dihedral
+from rainrag.training.recipe import Recipe
+from rainrag.training.run import prepare
 
 TYPES = ("drs", "drd", "nrs", "nrd")
 

@@ -1,7 +1,7 @@
 """Time and peak memory of every network at 256 x 256, and what each of their tricks is worth.
 
-    python -m benchmarks.speed.networks [--names restormer …] [--size 256] [--repeats 1] [--compile] [--json]
-    python -m benchmarks.speed.networks --tricks
+    python -m rainrag.benchmarks.speed.networks [--names restormer …] [--size 256] [--repeats 1] [--compile] [--json]
+    python -m rainrag.benchmarks.speed.networks --tricks
 
 CPU: one thread, processor time, float32, in NCHW and in channels_last memory. Every network runs in a process of its
 own; its peak is what one image adds to what the process held before. A network of one fixed size is given as many
@@ -28,14 +28,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import baselines
-from baselines import complexity
-from baselines.drsformer import TKSA
-from baselines.idt import PositionalAttention, SpatialTransformer
-from baselines.nerd_rain import CELL, INR, RELATIVE
-from baselines.wgws import WeatherConv2d
-from baselines.windows import WindowAttention, from_windows, to_windows
-from rainrag.unirain.blocks import MDTA, LayerNorm2d
+from rainrag import baselines
+from rainrag.baselines import complexity
+from rainrag.baselines.drsformer import TKSA
+from rainrag.baselines.idt import PositionalAttention, SpatialTransformer
+from rainrag.baselines.layers.windows import WindowAttention, from_windows, to_windows
+from rainrag.baselines.nerd_rain import CELL, INR, RELATIVE
+from rainrag.baselines.wgws import WeatherConv2d
+from rainrag.models.unirain.blocks import MDTA, LayerNorm2d
 
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
 WINDOW = 8
@@ -99,7 +99,7 @@ def one(name: str, size: int, repeats: int) -> dict[str, Any]:
 
 def of(name: str, size: int, repeats: int) -> dict[str, Any]:
     """As ``one``, in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.speed.networks", "--only", name, "--size", str(size)]
+    command = [sys.executable, "-m", "rainrag.benchmarks.speed.networks", "--only", name, "--size", str(size)]
     done = subprocess.run([*command, "--repeats", str(repeats)], capture_output=True, text=True, check=True)
     row: dict[str, Any] = json.loads(done.stdout)
     return row

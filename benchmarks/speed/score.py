@@ -1,6 +1,6 @@
 """Scoring 100 images of 481 x 321 against the way of the field's Python scripts: scikit-image, one file after another.
 
-    python -m benchmarks.speed.score [--images 100] [--repeats 3] [--json]
+    python -m rainrag.benchmarks.speed.score [--images 100] [--repeats 3] [--json]
 
 Both score the same files in one run, turn by turn, on one thread a library, and their PSNR and SSIM must agree. Two
 ratios are the result: of the arithmetic alone, on decoded images (processor time of one thread), and of the whole with
@@ -23,7 +23,8 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from rainrag import images, metrics, score
+from rainrag.core import images
+from rainrag.evaluation import metrics, score
 
 WIDTH, HEIGHT = 481, 321
 PROTOCOL = metrics.PRESETS["y-full"]
@@ -63,7 +64,7 @@ def scripts(out: images.U8, gt: images.U8) -> dict[str, float]:
 
 
 def ours(out: images.U8, gt: images.U8) -> dict[str, float]:
-    """The same by rainrag.metrics, its fast path."""
+    """The same by rainrag.evaluation.metrics, its fast path."""
     return metrics.score(out, gt, PROTOCOL)
 
 
@@ -137,18 +138,19 @@ def overlap(n: int = 12) -> dict[str, float]:
     """A small network over a test set: one thing after another, and as ``rainrag bench`` does it."""
     import torch
 
-    from benchmarks import bench, entrants, testsets
+    from rainrag.evaluation import run as bench
+    from rainrag.evaluation import submissions, testsets
     from rainrag.restore import Contract
 
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 24, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(24, 3, 3, padding=1)
     )
-    entrant = entrants.Entrant("small", network=network, contract=Contract(), trained_on=())
+    entrant = submissions.Entrant("small", network=network, contract=Contract(), trained_on=())
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         out, gt = write(root, n)
         opened = testsets.open_set(f"folder:{out},{gt}")
-        worker = entrants.Network(entrant, "auto", "cpu", "fp32")
+        worker = submissions.Network(entrant, "auto", "cpu", "fp32")
         scorer = bench.Scorer([PROTOCOL], (), False)
 
         def one_by_one() -> None:

@@ -1,6 +1,6 @@
 """The cascade's first stage: exact products against Chroma's index, at some thousand caption vectors.
 
-    python -m benchmarks.speed.store [--references 1000 10000 100000] [--queries 64]
+    python -m rainrag.benchmarks.speed.store [--references 1000 10000 100000] [--queries 64]
 
 Vectors are clustered as captions are: few meanings, many wordings. Both answer the same queries in one run, on one
 thread; recall is the share of the exact K1 that the index finds. The store measures the same when its index is built and
@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from rainrag.cascade import Query, Sizes, retrieve
-from rainrag.index import Index
-from rainrag.matrices import References
-from rainrag.store import INDEX_FROM
+from rainrag.retrieval.chroma import Index
+from rainrag.retrieval.references import References
+from rainrag.retrieval.search import Query, Sizes, retrieve
+from rainrag.retrieval.store import INDEX_FROM
 
 TEXT, K1 = 384, 100
 

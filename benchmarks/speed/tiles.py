@@ -1,6 +1,6 @@
 """Tiled against whole: what an image loses by being restored in tiles, for each overlap.
 
-    python -m benchmarks.speed.tiles --model unirain --model prenet=WEIGHTS [--photographs DIR] [--size 1280x256]
+    python -m rainrag.benchmarks.speed.tiles --model unirain --model prenet=WEIGHTS [--photographs DIR] [--size 1280x256]
         [--side 256] [--overlap 0 32 64 96 128] [--images 2] [--json]
 
 Each image is a clean photograph with rendered streaks, so the truth is known. For each network and overlap: the largest
@@ -22,10 +22,12 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.speed.ingest import photograph
-from rainrag import images, metrics, restore
-from rainrag.cli.derain import baseline
-from rainrag.render.generate import visible
+from rainrag import restore
+from rainrag.baselines.finder import find as baseline
+from rainrag.benchmarks.speed.ingest import photograph
+from rainrag.core import images
+from rainrag.data.synthetic.generate import visible
+from rainrag.evaluation import metrics
 from rainrag.restore import Restorer, Tiling, tiles
 
 #: Largest difference that is rounding of float sums, not of [0, 1]: half a level of 16 bits.

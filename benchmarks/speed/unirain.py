@@ -1,6 +1,6 @@
 """UniRain against a Restormer of the same width: time and peak memory of inference, and of a training step.
 
-    python -m benchmarks.speed.unirain [--preset base] [--size 256] [--crop 128] [--repeats 2] [--json]
+    python -m rainrag.benchmarks.speed.unirain [--preset base] [--size 256] [--crop 128] [--repeats 2] [--json]
 
 Both run in one run, turn by turn, on one thread; processor time counts, so that what else runs on the machine hardly
 matters. Both are measured in NCHW and in channels_last memory, and each is given its faster one. UniRain's hard decoder
@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.restormer import Restormer
-from benchmarks.complexity import EXPERTS, routes
-from rainrag.unirain.network import UniRain
+from rainrag.baselines.restormer import Restormer
+from rainrag.evaluation.complexity import EXPERTS, routes
+from rainrag.models.unirain.network import UniRain
 
 #: Restormer of a preset's width; for base it is the published one. Tiny and small have UniRain's blocks a level.
 RESTORMERS: dict[str, dict[str, Any]] = {
@@ -91,7 +91,7 @@ def peak(name: str, preset: str, size: int) -> float:
     command = [
         sys.executable,
         "-m",
-        "benchmarks.speed.unirain",
+        "rainrag.benchmarks.speed.unirain",
         "--only",
         name,
         "--preset",

@@ -1,6 +1,6 @@
 """Ballots a second: the counting and its cache, and the statistical voters on a store of yours.
 
-    python -m benchmarks.speed.vote [--pairs 2000] [--store DIR]
+    python -m rainrag.benchmarks.speed.vote [--pairs 2000] [--store DIR]
 
 The first part needs no model: three stand-in voters that answer at once, so that what is measured is what RainRAG adds
 to a voter's own time: identities, the cache on disk, the count. The second run finds every ballot in the cache. The
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rainrag import vote
-from rainrag.records import Ballot, Question, Shown
+from rainrag.core.types import Ballot, Question, Shown
+from rainrag.voters import voting as vote
 
 
 class Ready:
@@ -65,7 +65,7 @@ def counting(pairs: int) -> dict[str, Any]:
 
 def statistical(store: Path, most: int) -> dict[str, Any]:
     """Ballots a second of each statistical voter on the store's photographs, and seconds to calibrate it."""
-    from rainrag.store import Store
+    from rainrag.retrieval.store import Store
     from rainrag.voters import panel
 
     opened = Store.open(store)

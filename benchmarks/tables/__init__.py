@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from rainrag.errors import UsageError, did_you_mean
+from rainrag.core.errors import UsageError, did_you_mean
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboard" / "published"
 
 #: name -> "module:attr" of an Experiment
 TABLE: dict[str, str] = {
-    "table1": "benchmarks.tables.table1:EXPERIMENT",
-    "table2": "benchmarks.tables.table2:EXPERIMENT",
-    "table3": "benchmarks.tables.table3:EXPERIMENT",
-    "table4": "benchmarks.tables.table4:EXPERIMENT",
-    "table5": "benchmarks.tables.table5:EXPERIMENT",
-    "table6": "benchmarks.tables.table6:EXPERIMENT",
-    "table7": "benchmarks.tables.table7:EXPERIMENT",
-    "real-sets": "benchmarks.tables.real_sets:EXPERIMENT",
+    "table1": "rainrag.benchmarks.tables.table1:EXPERIMENT",
+    "table2": "rainrag.benchmarks.tables.table2:EXPERIMENT",
+    "table3": "rainrag.benchmarks.tables.table3:EXPERIMENT",
+    "table4": "rainrag.benchmarks.tables.table4:EXPERIMENT",
+    "table5": "rainrag.benchmarks.tables.table5:EXPERIMENT",
+    "table6": "rainrag.benchmarks.tables.table6:EXPERIMENT",
+    "table7": "rainrag.benchmarks.tables.table7:EXPERIMENT",
+    "real-sets": "rainrag.benchmarks.tables.real_sets:EXPERIMENT",
 }
 
 
@@ -46,7 +46,7 @@ class Experiment:
 
     Args:
         entries: rows; empty where nothing is run.
-        testsets: of ``benchmarks.testsets``.
+        testsets: of ``rainrag.evaluation.testsets``.
         protocols: empty for those of each test set.
         published: file below ``leaderboard/published``.
         about: what it shows and how it is made, for people.

@@ -1,6 +1,6 @@
 """The two figures that the audit stands on: how far apart hashes are, and how often the lighting rule is right.
 
-    python -m benchmarks.tables.audit --data $RAINRAG_TESTDATA/data [--most 400]
+    python -m rainrag.benchmarks.tables.audit --data $RAINRAG_TESTDATA/data [--most 400]
 
 Prints the tables of docs/audit.md. Hashes are compared on some photographs, spread evenly; lighting is judged on all
 photographs of the folders whose lighting is known.
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rainrag import images
-from rainrag.errors import DecodeError
-from rainrag.images import U8
+from rainrag.core import images
+from rainrag.core.errors import DecodeError
+from rainrag.core.images import U8
 
 FOLDERS = ("clean-more", "clean-photos")
 

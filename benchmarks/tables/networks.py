@@ -1,6 +1,6 @@
 """The tables of docs/baselines.md: every network's distance from its authors' network, and its size and cost.
 
-    python -m benchmarks.tables.networks [--names restormer …] [--json]
+    python -m rainrag.benchmarks.tables.networks [--names restormer …] [--json]
 
 The distance needs the fixtures below ``$RAINRAG_TESTDATA``: outputs of the authors' networks with weights that follow
 from the keys alone. ``float64`` is max |difference| / max |output| on the first input; ``second input`` is max
@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-import baselines
-from baselines import complexity
-from rainrag.errors import MissingError, RainRAGError
+from rainrag import baselines
+from rainrag.baselines import complexity
+from rainrag.core.errors import MissingError, RainRAGError
 
 
 def fixtures() -> Path:

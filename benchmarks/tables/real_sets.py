@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.tables import Entry, Experiment
-from benchmarks.testsets import TABLE
+from rainrag.benchmarks.tables import Entry, Experiment
+from rainrag.evaluation.testsets import TABLE
 
 EXPERIMENT = Experiment(
     name="real-sets",

@@ -1,6 +1,6 @@
 """How each reading of the adaptivity factor behaves: four simulated types, one of which diverges in the second run.
 
-    python -m benchmarks.tables.reweighting [--svg FILE] [--csv FILE]
+    python -m rainrag.benchmarks.tables.reweighting [--svg FILE] [--csv FILE]
 
 Prints the tables of docs/reweighting.md; ``--svg`` draws its picture (needs matplotlib). Losses fall exponentially, each
 type at its own rate to its own floor, with Gaussian noise; in the second run type 0 rises from round 60 on.
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rainrag.unirain.reweight import Reweighter
+from rainrag.training.reweight import Reweighter
 
 ROUNDS, WARMUP, DIVERGES = 100, 20, 60
 #: of each type: fall a round, loss at the end as a share of the first.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.tables import Entry, Experiment
+from rainrag.benchmarks.tables import Entry, Experiment
 
 #: All but URIR, which has no public code. The paper trained each on RainRAG by one recipe, which is what
 #: ``rainrag train --model NAME --data SPLITS --recipe paper --out runs/rainrag-NAME`` does.

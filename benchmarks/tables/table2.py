@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.tables import Entry, Experiment
-from benchmarks.tables.table1 import NETWORKS, trained
+from rainrag.benchmarks.tables import Entry, Experiment
+from rainrag.benchmarks.tables.table1 import NETWORKS, trained
 
 EXPERIMENT = Experiment(
     name="table2",

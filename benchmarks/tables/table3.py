@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.tables import Experiment
+from rainrag.benchmarks.tables import Experiment
 
 EXPERIMENT = Experiment(
     name="table3",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.tables import Entry, Experiment
+from rainrag.benchmarks.tables import Entry, Experiment
 
 #: (method, strategy) of the paper -> settings of the recipe
 STRATEGIES = {

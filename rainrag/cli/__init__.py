@@ -9,7 +9,7 @@ import typer
 
 from rainrag.cli import console
 from rainrag.cli.verbs import Verbs
-from rainrag.errors import RainRAGError
+from rainrag.core.errors import RainRAGError
 
 app = typer.Typer(
     name="rainrag",
@@ -26,7 +26,7 @@ app = typer.Typer(
 
 def _version(show: bool) -> None:
     if show:
-        from rainrag import __version__
+        from rainrag.core.version import __version__
 
         typer.echo(f"rainrag {__version__}")
         raise typer.Exit
@@ -81,7 +81,7 @@ def fail(e: RainRAGError) -> None:
     shown = console.err()
     shown.print(f"[bold red]error[/] {escape(e.what)}" + (f"\n  where: {escape(e.where)}" if e.where else ""))
     if e.hint:
-        shown.print(f"  [green]way out:[/] {escape(e.hint)}")
+        shown.print(f"  [green]hint:[/] {escape(e.hint)}")
     sys.exit(e.exit_code)
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rainrag.cli import console
-from rainrag.errors import IntegrityError, UsageError
-from rainrag.names import grouped
+from rainrag.core.errors import IntegrityError, UsageError
+from rainrag.core.names import grouped
 
 if TYPE_CHECKING:
-    from rainrag.audit import Report
+    from rainrag.data.audit import Report
 
 
 def register(app: typer.Typer) -> None:
@@ -52,12 +52,12 @@ def audit(
     packaged ledger; more are added with --ledger.
     """
     from rainrag.cli.ingesting import own_layout, say_layout
+    from rainrag.core.jobs import create
 
     wanted = findings(fail_on)
     layout = own_layout(pattern, suffix, unlabelled)
-    from rainrag import audit as work
-    from rainrag import ledger as ledgers
-    from rainrag.engine import create
+    from rainrag.data import audit as work
+    from rainrag.data import contamination as ledgers
 
     with console.progress("audit") as advance:
         report, items = work.audit(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rainrag.cli import checkout, complete, console
-from rainrag.errors import MissingError, UsageError
+from rainrag.cli import complete, console
+from rainrag.core.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
-    from benchmarks.planning import Asked, Missing, Step
-    from benchmarks.score import Standing, Table
-    from benchmarks.tables import Experiment
+    from rainrag.benchmarks.planning import Asked, Missing, Step
+    from rainrag.benchmarks.ranking import Standing, Table
+    from rainrag.benchmarks.tables import Experiment
 
 
 def register(app: typer.Typer) -> None:
@@ -93,9 +93,8 @@ def bench(
 
     Exit code 4 when something that was asked for is missing (the rest is done all the same).
     """
-    checkout.require("benchmarks", "baselines", "leaderboard")
-    from benchmarks import bench as work
-    from benchmarks import planning, tables
+    from rainrag.benchmarks import planning, tables
+    from rainrag.evaluation import run as work
 
     if images is None and (pattern or suffix):
         raise UsageError("--pattern and --suffix are of --images", hint="--images FOLDER")
@@ -143,7 +142,7 @@ def _trained(asked: Asked, recipe: str, data: Path | None, dry_run: bool) -> Ask
     """The models trained by a recipe, each in a run of its own; a run that was broken off goes on."""
     from dataclasses import replace
 
-    from benchmarks import planning
+    from rainrag.benchmarks import planning
 
     if asked.experiment or asked.folder:
         raise UsageError("--recipe trains the models of --model", hint="leave the experiment or --images out")
@@ -162,8 +161,8 @@ def _all_missing(missing: Sequence[Missing]) -> MissingError:
 
 
 def _run(steps: Sequence[Step]) -> None:
-    from benchmarks import bench as work
-    from benchmarks.entrants import Folder
+    from rainrag.evaluation import run as work
+    from rainrag.evaluation.submissions import Folder
 
     for step in steps:
         if step.entrant.folder is not None:
@@ -194,14 +193,14 @@ def _say_missing(missing: Sequence[Missing]) -> None:
 
     for m in missing:
         console.say(
-            f"[yellow]missing[/] {escape(m.what)}" + (f"\n  [green]way out:[/] {escape(m.hint)}" if m.hint else "")
+            f"[yellow]missing[/] {escape(m.what)}" + (f"\n  [green]hint:[/] {escape(m.hint)}" if m.hint else "")
         )
 
 
 def _show(steps: Sequence[Step], missing: Sequence[Missing], experiment: Experiment | None, as_json: bool) -> None:
-    from benchmarks import score
+    from rainrag.benchmarks import ranking
 
-    found = [score.table(paths) for paths in _by_table(steps)]
+    found = [ranking.table(paths) for paths in _by_table(steps)]
     if as_json:
         figures = experiment.figures() if experiment else []
         missed = [m.__dict__ for m in missing]
@@ -216,7 +215,7 @@ def _show(steps: Sequence[Step], missing: Sequence[Missing], experiment: Experim
 
 def _by_table(steps: Sequence[Step]) -> list[list[Path]]:
     """Results by test set and protocol."""
-    from rainrag import results
+    from rainrag.evaluation import results
 
     groups: dict[tuple[str, str], list[Path]] = {}
     for path in dict.fromkeys(p for s in steps for p in s.paths if p.is_file()):
@@ -226,7 +225,7 @@ def _by_table(steps: Sequence[Step]) -> list[list[Path]]:
 
 
 def _document(t: Table) -> dict[str, Any]:
-    from rainrag import results
+    from rainrag.evaluation import results
 
     return {
         "testset": t.testset,
@@ -249,11 +248,11 @@ def _document(t: Table) -> dict[str, Any]:
 
 
 def _table(t: Table) -> None:
-    from benchmarks import score
+    from rainrag.benchmarks import ranking
 
     names = list(t.standings[0].result.signature)
     columns = ["model", "n", *names, f"{t.metric}, 95 %", "clean", "rank", "group", "published", "s an image"]
-    rows = [[score.label(s.result), s.result.n, *_figures(s, names, t.metric)] for s in t.standings]
+    rows = [[ranking.label(s.result), s.result.n, *_figures(s, names, t.metric)] for s in t.standings]
     console.table(f"{t.testset}, protocol {t.protocol}", columns, rows, right=("n", *names, "s an image"))
     first = t.standings[0].result
     console.say(f"{t.testset}: {'; '.join(first.signature.values())}")
@@ -264,7 +263,7 @@ def _table(t: Table) -> None:
 
 
 def _figures(s: Standing, names: Sequence[str], metric: str) -> list[str]:
-    from rainrag import results
+    from rainrag.evaluation import results
 
     r = s.result
     means = ["inf" if r.mean[n] is None else f"{r.mean[n]:.4f}" for n in names]

@@ -10,7 +10,7 @@ import typer
 from rainrag.cli import console
 
 if TYPE_CHECKING:
-    from rainrag.calibrate import Rate, Report
+    from rainrag.distill.evaluate_voters import Rate, Report
 
 
 def register(app: typer.Typer) -> None:
@@ -42,10 +42,10 @@ def calibrate(
     """Measure gate and voters on rendered rain with planted faults: what they keep, and what they catch."""
     from dataclasses import asdict
 
-    from rainrag import calibrate as work
     from rainrag import voters as voting
-    from rainrag import workspace
-    from rainrag.store import Store
+    from rainrag.core import workspace
+    from rainrag.distill import evaluate_voters as work
+    from rainrag.retrieval.store import Store
 
     cases = work.planned_cases(backgrounds, scenes, seed, fault or ())
     opened = Store.open(store or workspace.place("store"))

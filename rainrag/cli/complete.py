@@ -4,51 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from rainrag.cli import checkout
-from rainrag.errors import MissingError
-
 Complete = Callable[[str], list[str]]
 
 
 def _among(names: Callable[[], Iterable[str]]) -> Complete:
     def complete(incomplete: str) -> list[str]:
-        try:
-            return [n for n in names() if n.startswith(incomplete)]
-        except MissingError:  # no checkout: these names do not exist here
-            return []
+        return [n for n in names() if n.startswith(incomplete)]
 
     return complete
 
 
 def _sources() -> Iterable[str]:
-    from rainrag import sources
+    from rainrag.data import sources
 
     return sources.names()
 
 
 def _protocols() -> Iterable[str]:
-    from rainrag.metrics import PRESETS
+    from rainrag.evaluation.metrics import PRESETS
 
     return PRESETS
 
 
 def _networks() -> Iterable[str]:
-    checkout.require("baselines")
-    import baselines
+    from rainrag import baselines
 
     return list(baselines.names())
 
 
 def _recipes() -> Iterable[str]:
-    checkout.require("benchmarks")
-    from benchmarks.training.recipe import names
+    from rainrag.training.recipe import names
 
     return list(names())
 
 
 def _testsets() -> Iterable[str]:
-    checkout.require("benchmarks")
-    from benchmarks.testsets import TABLE
+    from rainrag.evaluation.testsets import TABLE
 
     return list(TABLE)
 

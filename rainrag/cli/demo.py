@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rainrag.cli import checkout, complete, console
-from rainrag.errors import UsageError
+from rainrag.cli import complete, console
+from rainrag.core.errors import UsageError
 
 if TYPE_CHECKING:
     from rainrag.cli.demo_steps import Demo
@@ -55,7 +55,6 @@ def demo(
     Needs no network and no data. Every stage is the real one, on little data: the figures show how it works, not how
     well. Run again after an interruption: it goes on where it stopped.
     """
-    checkout.require("baselines", "benchmarks", "leaderboard")
     from rainrag.cli.demo_steps import Demo
     from rainrag.cli.ingesting import own_layout, say_layout
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from rainrag import dataset, images, sources
-from rainrag.errors import InputError, MissingError, UsageError
-from rainrag.files import listing, write_bytes
-from rainrag.ingest import Report, ingest, renamed
-from rainrag.records import Source, Subset
-from rainrag.sources.folder import PHOTOGRAPHS
-from rainrag.sources.layouts import Layout, match
+from rainrag.core import images
+from rainrag.core.errors import InputError, MissingError, UsageError
+from rainrag.core.files import listing, write_bytes
+from rainrag.core.types import Source, Subset
+from rainrag.data import dataset, sources
+from rainrag.data.ingest import Report, ingest, renamed
+from rainrag.data.sources.folder import PHOTOGRAPHS
+from rainrag.data.sources.layouts import Layout, match
 
 Advance = Callable[[int], None]
 
@@ -107,7 +108,7 @@ class Demo:
 
     def render(self, advance: Advance) -> str:
         """Pairs with faults, unless there are the user's; sound ones whose rainy sides stand in for photographs."""
-        from rainrag.render import generate
+        from rainrag.data.synthetic import generate
 
         wanted = [] if self._pairs() else [("rendered", "pairs to judge", self.scenes, self.seed, True)]
         if self._photographs() < FEWEST:
@@ -129,7 +130,7 @@ class Demo:
         return f"{report.pairs} pairs, {len(report.rejects)} left out with a reason"
 
     def _ingest(self, source: Source, root: Path, advance: Advance, **settings: Any) -> Report:
-        from rainrag.engine import create
+        from rainrag.core.jobs import create
 
         out = self.out / "datasets" / source.name
         report = ingest(
@@ -149,8 +150,8 @@ class Demo:
 
     def audit(self, advance: Advance) -> str:
         """Damage, duplicates, leaks and unsound pairs."""
-        from rainrag import audit
-        from rainrag.engine import create
+        from rainrag.core.jobs import create
+        from rainrag.data import audit
         from rainrag.reports import audit as auditing
 
         report, _ = audit.audit(self.data, create("local"), progress=advance)
@@ -160,9 +161,9 @@ class Demo:
     # ------------------------------------------------ distillation
     def store(self, advance: Advance) -> str:
         """References: the user's unlabelled photographs first, rendered stand-ins where they are short."""
-        from rainrag.encoders.triplet import Triplets
-        from rainrag.engine import create
-        from rainrag.stock import build
+        from rainrag.core.jobs import create
+        from rainrag.retrieval.build import build
+        from rainrag.retrieval.triplet import Triplets
 
         found = self._photographs()
         folders = [d for d in self.data if any(r["gt_sha256"] is None for r in dataset.read_rows(d, ["gt_sha256"]))]
@@ -190,9 +191,9 @@ class Demo:
 
     def distill(self, advance: Advance) -> str:
         """The splits, with the statistical voters."""
-        from rainrag import release
+        from rainrag.distill import pipeline
         from rainrag.reports import distill as reporting
-        from rainrag.store import Store
+        from rainrag.retrieval.store import Store
 
         target, store = self.out / "splits", self.out / "store"
         at = {"stage": ""}
@@ -204,7 +205,7 @@ class Demo:
             if n > 0:
                 advance(n)
 
-        summary = release.make(release.Request(self.data, str(store)), target, progress=progress)
+        summary = pipeline.make(pipeline.Request(self.data, str(store)), target, progress=progress)
         reporting.write(target / "report.html", target, Store.open(store))
         self._judged(target)
         self.facts |= {"kept": summary.kept, "candidates": summary.candidates, "rejected": dict(summary.rejected)}
@@ -213,7 +214,7 @@ class Demo:
 
     def _judged(self, target: Path) -> None:
         """How many pairs were rejected, by planted fault."""
-        from rainrag.tables import read_table
+        from rainrag.core.parquet import read_table
 
         faults = {r["key"]: r["fault"] for d in self.data for r in dataset.read_rows(d, ["key", "fault"])}
         total: Counter[str] = Counter()
@@ -228,7 +229,7 @@ class Demo:
     def derain(self, advance: Advance) -> str:
         """The first rainy images, by the UniRain in the package, with a before/after page."""
         from rainrag import restore
-        from rainrag.restore.compare import Comparison
+        from rainrag.reports.comparison import Comparison
 
         self._unpack()
         todo = restore.jobs([self.out / "rainy"], self.out / "derained")
@@ -254,7 +255,8 @@ class Demo:
 
     def bench(self, advance: Advance) -> str:
         """UniRain and the classical methods: on the distilled test parts, or else on the pairs that were derained."""
-        from benchmarks import bench, entrants, testsets
+        from rainrag.evaluation import run as bench
+        from rainrag.evaluation import submissions, testsets
 
         wanted = [f"own-{s.lower()}" for s in dataset.SUBSETS if self._test_pairs(s)]
         if not wanted and (self.out / "clean").is_dir():
@@ -263,7 +265,7 @@ class Demo:
         advance(-len(MODELS) * sum(len(o.items) for o in opened))
         for testset in opened:
             for model in MODELS:
-                entrant, settings = entrants.find(model, None, ()), bench.Settings(("y",), save=True)
+                entrant, settings = submissions.find(model, None, ()), bench.Settings(("y",), save=True)
                 for path in bench.run(entrant, testset, settings, self.out / "results", lambda n: advance(max(0, n))):
                     self._scored(path)
         return f"{len(MODELS)} methods on {len(wanted)} test sets"
@@ -272,7 +274,7 @@ class Demo:
         return int(dataset.counts(self.out / "splits").get(subset, {}).get("test", 0))
 
     def _scored(self, path: Path) -> None:
-        from rainrag import results
+        from rainrag.evaluation import results
 
         result = results.load(path)
         self.facts["scores"].append(
@@ -282,7 +284,7 @@ class Demo:
 
     def leaderboard(self, advance: Advance) -> str:
         """The static site of these results."""
-        from leaderboard.build import build
+        from rainrag.leaderboard.build import build
 
         if not self.facts["scores"]:
             return "no pair was scored"

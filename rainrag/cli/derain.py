@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rainrag.cli import complete, console
-from rainrag.cli.checkout import require
-from rainrag.errors import MissingError, UsageError
-from rainrag.names import grouped
+from rainrag.core.names import grouped
 
 if TYPE_CHECKING:
     from rainrag.restore import Done, Failed, Job, Model, Restorer
@@ -35,9 +33,7 @@ def derain(
     ] = None,
     model: Annotated[
         str,
-        typer.Option(
-            help="unirain, or a network of 'rainrag models' (needs a checkout).", autocompletion=complete.models
-        ),
+        typer.Option(help="unirain, or a network of 'rainrag models'.", autocompletion=complete.models),
     ] = "unirain",
     tile: Annotated[str, typer.Option(help="auto, full, 256, or 256,32 for tiles that overlap by 32.")] = "auto",
     compare: Annotated[bool, typer.Option("--compare", help="Before/after sheets and a page with a slider.")] = False,
@@ -66,14 +62,14 @@ def derain(
     """
     from rainrag import restore
     from rainrag.cli import memory
-    from rainrag.restore.compare import Comparison
+    from rainrag.reports.comparison import Comparison
 
     not_read: list[tuple[str, str]] = []
     todo = restore.jobs(inputs, out, not_read)
     for line in grouped(not_read):
         console.say(f"not read: {line}", markup=False)
     memory.keep()
-    found = restore.find(model, weights, baseline)
+    found = restore.find(model, weights)
     settings: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
     engine = restore.Restorer(
         found.network, found.contract, device=device, precision=precision,
@@ -155,7 +151,7 @@ def _show(report: dict[str, Any], tile: str, todo: Sequence[Job]) -> None:
     for bad in report["failed"]:
         console.say(f"[red]failed[/] {escape(bad['input'])}: {bad['reason']} ({escape(bad['detail'])})")
         if bad["hint"]:
-            console.say(f"  [green]way out:[/] {escape(bad['hint'])}")
+            console.say(f"  [green]hint:[/] {escape(bad['hint'])}")
     total = sum(i["seconds"] for i in report["images"])
     console.table(
         None,
@@ -175,35 +171,3 @@ def _show(report: dict[str, Any], tile: str, todo: Sequence[Job]) -> None:
         console.say(f"{report['skipped']} results were there already: --overwrite makes them anew")
     if report["compare"]:
         console.say(f"before and after: {escape(report['compare'])}")
-
-
-def baseline(name: str, weights: str | Path | None) -> Model:
-    """A network of a checkout's baselines.
-
-    Args:
-        name: as in ``rainrag models``.
-        weights: its file; the classical methods have none.
-
-    Raises:
-        MissingError: without a checkout, or without weights where the network learned any.
-        UsageError: for an unknown name, or weights for a method that has none.
-        InputError: for weights of another network.
-    """
-    from rainrag.restore import Contract, Model
-
-    require("baselines")
-    import baselines
-
-    found = baselines.get(name)
-    contract = Contract.of(found.card)
-    if not found.trainable:
-        if weights is not None:
-            raise UsageError(f"'{name}' has no weights to load", hint="leave --weights out")
-        return Model(name, None, baselines.create(name), contract)
-    if weights is None:
-        baselines.create(name)  # says so where there is nothing public to build
-        raise MissingError(
-            f"'{name}' needs its weights",
-            hint=f"rainrag weights fetch {name}, then --weights FILE; any file of yours works",
-        )
-    return Model(name, str(weights), baselines.load(name, weights), contract)

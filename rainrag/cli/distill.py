@@ -11,7 +11,7 @@ from rainrag.cli import console
 from rainrag.cli.stages import stages
 
 if TYPE_CHECKING:
-    from rainrag.release import Request, Summary
+    from rainrag.distill.pipeline import Request, Summary
 
 
 def register(app: typer.Typer) -> None:
@@ -106,20 +106,21 @@ def distill(
     A gate drops unsound pairs, retrieval finds real photographs of similar scenes, the voters compare, the majority
     decides. Run again after an interruption: it goes on where it stopped.
     """
-    from rainrag import release, workspace
-    from rainrag.cascade import Sizes
-    from rainrag.distill import Settings
+    from rainrag.core import workspace
+    from rainrag.distill import pipeline
+    from rainrag.distill.stages import Settings
+    from rainrag.retrieval.search import Sizes
 
     settings = Settings(Sizes(k1, k2, k3), quorum, all_voters, audit_share, ablate, seed, per_scene, quota)
     options = {**options_of(setting or []), **({"trust_remote_code": True} if trust_remote_code else {})}
-    request = release.Request(list(data or []), store, voters, settings, options, alpha, engine, workers, address)
+    request = pipeline.Request(list(data or []), store, voters, settings, options, alpha, engine, workers, address)
     request.allow_abstentions = allow_abstentions
     if dry_run:
         _estimate(request, as_json)
         return
     target = out or workspace.place("splits")
     with stages() as progress:
-        summary = release.make(request, target, overwrite, progress)
+        summary = pipeline.make(request, target, overwrite, progress)
     if as_json:
         console.emit(summary.__dict__)
     else:
@@ -134,7 +135,7 @@ def options_of(settings: list[str]) -> dict[str, Any]:
     """
     import json
 
-    from rainrag.errors import UsageError
+    from rainrag.core.errors import UsageError
 
     found: dict[str, Any] = {}
     for text in settings:
@@ -175,11 +176,11 @@ def _show(summary: Summary) -> None:
 
 
 def _estimate(request: Request, as_json: bool) -> None:
-    from rainrag import release
-    from rainrag.files import human_bytes
+    from rainrag.core.files import human_bytes
+    from rainrag.distill import pipeline
 
     with console.progress("probe") as advance:
-        found = release.probe(request)
+        found = pipeline.probe(request)
         advance(found["sample"])
     if as_json:
         console.emit(found)

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rainrag.cli import complete, console
-from rainrag.errors import MissingError, RainRAGError, UsageError, did_you_mean
+from rainrag.core.errors import MissingError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rainrag.ingest import Report
-    from rainrag.records import Reject
+    pass
 
 
 def register(app: typer.Typer) -> None:
@@ -67,9 +64,10 @@ def ingest(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Turn a public set, your own folder or rendered rain into one dataset for load_dataset."""
-    from rainrag import sources, workspace
     from rainrag.cli import ingesting
-    from rainrag.dataset import SPLITS
+    from rainrag.core import workspace
+    from rainrag.data import sources
+    from rainrag.data.dataset import SPLITS
 
     if name is None:
         alone = {
@@ -127,55 +125,4 @@ def ingest(
 
         sheet.write(html, report)
         console.say(f"contact sheet: {html}")
-    show(report, as_json)
-
-
-def show(report: Report, as_json: bool) -> None:
-    """Print what an ingest did."""
-    if as_json:
-        console.emit(report.to_dict())
-        return
-    from rainrag.ingest import REASONS
-
-    rows = [
-        [place, *(parts.get(s, 0) for s in ("train", "test", "validation"))] for place, parts in report.counts.items()
-    ]
-    title = f"{report.source}: {report.pairs - report.unlabelled} pairs"
-    if report.unlabelled:
-        title += f", {report.unlabelled} images without a clean side"
-    console.table(title, ["subset", "train", "test", "validation"], rows)
-    left_out(report.rejects, REASONS, f"{report.out}/report.json")
-    for note, n in report.notes.items():
-        console.say(f"note: {n} images are '{note}'")
-    for line in report.expected:
-        console.say(f"count differs: {line}")
-    place, split = _fullest(report)
-    console.say(f'load it with: datasets.load_dataset("{report.out}", "{place}", split="{split}")')
-
-
-def left_out(rejects: Sequence[Reject], reasons: dict[str, str], more: str) -> None:
-    """Files that were left out, grouped by reason and counted, the most frequent first, with a few of each."""
-    groups: dict[str, list[Reject]] = {}
-    for r in rejects:
-        groups.setdefault(r.reason, []).append(r)
-    for reason, found in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-        console.say(f"left out {len(found)}, {reason}: {reasons.get(reason, reason)}", markup=False)
-        for r in found[:EXAMPLES]:
-            console.say(
-                f"  {r.key}" + (f": {r.detail}" if r.detail and r.detail != reasons.get(reason) else ""), markup=False
-            )
-        if len(found) > EXAMPLES:
-            console.say(f"  … and {len(found) - EXAMPLES} more: {more}", markup=False)
-
-
-EXAMPLES = 5
-
-
-def _fullest(report: Report) -> tuple[str, str]:
-    """Config and split that hold most rows: what the hint should load."""
-    sizes = {(place, split): n for place, parts in report.counts.items() for split, n in parts.items()}
-    place, split = max(sizes, key=lambda at: sizes[at])
-    return ("all" if place == "other" else place), split
-
-
-__all__ = ["RainRAGError", "ingest", "register", "show"]
+    ingesting.show(report, as_json)

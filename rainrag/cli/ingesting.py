@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from rainrag import ingest as work
-from rainrag import sources, workspace
 from rainrag.cli import console
-from rainrag.engine import create
-from rainrag.errors import MissingError, RainRAGError, UsageError
-from rainrag.names import grouped, printable
-from rainrag.pairing import sides
-from rainrag.records import Source, Subset
-from rainrag.sources import layouts
-from rainrag.sources.folder import PHOTOGRAPHS, globs, own
+from rainrag.core import workspace
+from rainrag.core.errors import MissingError, RainRAGError, UsageError
+from rainrag.core.jobs import create
+from rainrag.core.names import grouped, printable
+from rainrag.core.types import Reject, Source, Subset
+from rainrag.data import ingest as work
+from rainrag.data import sources
+from rainrag.data.pairing import sides
+from rainrag.data.sources import layouts
+from rainrag.data.sources.folder import PHOTOGRAPHS, globs, own
 
 
 def one(source: Source, root: Path, out: Path, workers: int | None, **settings: Any) -> work.Report:
@@ -96,7 +98,7 @@ def show_plan(
     """What would be ingested: pairs, scenes, bytes, files that fit nothing. Writes nothing."""
     from collections import Counter
 
-    from rainrag.files import human_bytes
+    from rainrag.core.files import human_bytes
 
     found_layout, found = layouts.match(source, root, (layout,) if layout else None)
     pairs = work.select(found.pairs, splits, limit, per_scene)
@@ -154,8 +156,6 @@ def everything(workers: int | None, dry_run: bool, as_json: bool) -> None:
             )
         except RainRAGError as e:  # the other sets go on; the reader sees which one did not
             console.say(f"[red]{name}: {e}[/]")
-    from rainrag.cli.ingest import show
-
     if as_json:
         console.emit([r.to_dict() for r in reports])
     else:
@@ -187,7 +187,7 @@ def render(
     if dry_run:
         typer.echo(f"would render {scenes} scenes below {root}")
         raise typer.Exit
-    from rainrag.render import generate
+    from rainrag.data.synthetic import generate
 
     if overwrite:
         generate.clear(root)
@@ -201,3 +201,49 @@ def render(
         console.say(f"… and {len(report.rejects) - 20} more photographs")
     for fault, n in report.faults.items():
         console.say(f"planted: {n} {fault}")
+
+
+def show(report: work.Report, as_json: bool) -> None:
+    """Print what an ingest did."""
+    if as_json:
+        console.emit(report.to_dict())
+        return
+    rows = [
+        [place, *(parts.get(s, 0) for s in ("train", "test", "validation"))] for place, parts in report.counts.items()
+    ]
+    title = f"{report.source}: {report.pairs - report.unlabelled} pairs"
+    if report.unlabelled:
+        title += f", {report.unlabelled} images without a clean side"
+    console.table(title, ["subset", "train", "test", "validation"], rows)
+    left_out(report.rejects, work.REASONS, f"{report.out}/report.json")
+    for note, n in report.notes.items():
+        console.say(f"note: {n} images are '{note}'")
+    for line in report.expected:
+        console.say(f"count differs: {line}")
+    place, split = _fullest(report)
+    console.say(f'load it with: datasets.load_dataset("{report.out}", "{place}", split="{split}")')
+
+
+def left_out(rejects: Sequence[Reject], reasons: dict[str, str], more: str) -> None:
+    """Files that were left out, grouped by reason and counted, the most frequent first, with a few of each."""
+    groups: dict[str, list[Reject]] = {}
+    for r in rejects:
+        groups.setdefault(r.reason, []).append(r)
+    for reason, found in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+        console.say(f"left out {len(found)}, {reason}: {reasons.get(reason, reason)}", markup=False)
+        for r in found[:EXAMPLES]:
+            console.say(
+                f"  {r.key}" + (f": {r.detail}" if r.detail and r.detail != reasons.get(reason) else ""), markup=False
+            )
+        if len(found) > EXAMPLES:
+            console.say(f"  … and {len(found) - EXAMPLES} more: {more}", markup=False)
+
+
+EXAMPLES = 5
+
+
+def _fullest(report: work.Report) -> tuple[str, str]:
+    """Config and split that hold most rows: what the hint should load."""
+    sizes = {(place, split): n for place, parts in report.counts.items() for split, n in parts.items()}
+    place, split = max(sizes, key=lambda at: sizes[at])
+    return ("all" if place == "other" else place), split

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from rainrag.cli import checkout, console
-from rainrag.errors import IntegrityError
+from rainrag.cli import console
+from rainrag.core.errors import IntegrityError
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
@@ -37,10 +37,9 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Write the site: tables with intervals, published figures, every image. It opens without a server."""
-    checkout.require("leaderboard", "benchmarks", "baselines")
-    from leaderboard.build import RESULTS
-    from leaderboard.build import build as make
-    from rainrag import workspace
+    from rainrag.core import workspace
+    from rainrag.leaderboard.build import RESULTS
+    from rainrag.leaderboard.build import build as make
 
     roots = list(results or ()) or [r for r in (RESULTS, workspace.place("results")) if r.is_dir()]
     with console.progress("tables") as advance:
@@ -65,10 +64,9 @@ def check(
 
     Exit code 5 when they are not.
     """
-    checkout.require("leaderboard")
-    from leaderboard import check as guard
-    from leaderboard.build import RESULTS
-    from rainrag import results as reader
+    from rainrag.evaluation import results as reader
+    from rainrag.leaderboard import check as guard
+    from rainrag.leaderboard.build import RESULTS
 
     root = results or RESULTS
     wrong = guard.check(root)

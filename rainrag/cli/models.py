@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rainrag.cli import checkout, complete, console
-from rainrag.errors import UsageError
+from rainrag.cli import complete, console
+from rainrag.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from baselines.card import Card, Weights
-    from baselines.complexity import Complexity
+    from rainrag.baselines.card import Card, Weights
+    from rainrag.baselines.complexity import Complexity
 
 
 def register(app: typer.Typer) -> None:
@@ -27,8 +27,7 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """List the published networks: what they cost, their licence, their weights, what they claim."""
-    checkout.require("baselines", "benchmarks")
-    import baselines
+    from rainrag import baselines
 
     if complexity:
         _complexity(name, as_json)
@@ -57,7 +56,7 @@ def models(
 
 def _document(name: str) -> dict[str, Any]:
     """A card for programs."""
-    import baselines
+    from rainrag import baselines
 
     entry = baselines.get(name)
     return {
@@ -139,9 +138,9 @@ def _weights(w: Weights) -> str:
 # ---------------------------------------------------------------- complexity
 def _complexity(name: str | None, as_json: bool) -> None:
     """Count on shapes alone; a few seconds for all."""
-    import baselines
-    from baselines import complexity as counting
-    from benchmarks import complexity as own
+    from rainrag import baselines
+    from rainrag.baselines import complexity as counting
+    from rainrag.evaluation import complexity as own
 
     if name and name.startswith("unirain"):
         chosen = own.names() if name == "unirain" else [name]

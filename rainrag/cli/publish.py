@@ -9,7 +9,7 @@ import typer
 
 from rainrag.cli import console
 from rainrag.cli.stages import stages
-from rainrag.files import human_bytes
+from rainrag.core.files import human_bytes
 
 
 def verify(
@@ -29,12 +29,13 @@ def verify(
 
     Exit code 5 when anything differs.
     """
-    from rainrag import release, workspace
+    from rainrag.core import workspace
+    from rainrag.distill import pipeline
 
     target = folder or workspace.place("splits")
-    request = release.Request(data=list(data or []), store=store, engine=engine, workers=workers, address=address)
+    request = pipeline.Request(data=list(data or []), store=store, engine=engine, workers=workers, address=address)
     with stages() as progress:
-        found = release.verify(target, request, progress)
+        found = pipeline.verify(target, request, progress)
     if as_json:
         console.emit({"folder": str(target), "same": not found, "differences": found})
     else:
@@ -54,9 +55,9 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Write one HTML file of a distillation: pyramid, keep rates, agreement of the voters, pictures with ballots."""
-    from rainrag import workspace
+    from rainrag.core import workspace
     from rainrag.reports import distill as reporting
-    from rainrag.store import Store
+    from rainrag.retrieval.store import Store
 
     target = folder or workspace.place("splits")
     path = out or target / "report.html"
@@ -86,7 +87,7 @@ def push(
 
     Run again after an interruption: files that are there already are not sent twice.
     """
-    from rainrag import publish
+    from rainrag.distill import publish
 
     with console.progress("pack") as advance:
         parcel = publish.pack(folder, rights, advance)

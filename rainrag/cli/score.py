@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rainrag.cli import complete, console
-from rainrag.errors import UsageError
+from rainrag.core.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -47,8 +47,8 @@ def score(
     """Score a folder of results against its targets; every number with the protocol that made it."""
     from rich.markup import escape
 
-    from rainrag import metrics
-    from rainrag import score as work
+    from rainrag.evaluation import metrics
+    from rainrag.evaluation import score as work
 
     if window not in (None, "valid", "same"):
         raise UsageError(f"no window '{window}'", hint="valid or same")
@@ -111,10 +111,10 @@ def explain(
     """Say which protocol a published number is consistent with."""
     from dataclasses import asdict
 
-    from rainrag import score as work
+    from rainrag.evaluation import score as work
 
     if result is not None:
-        from rainrag.results import folders
+        from rainrag.evaluation.results import folders
 
         images, gt = folders(result)
     if images is None or gt is None:

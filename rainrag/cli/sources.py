@@ -21,8 +21,8 @@ def sources(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """List the public sets: what they hold, their licence, where to get them."""
-    from rainrag import sources as table
-    from rainrag.records import Source
+    from rainrag.core.types import Source
+    from rainrag.data import sources as table
 
     chosen: list[Source] = [table.get(n) for n in ([name] if name else table.names())]
     if as_json:
@@ -41,7 +41,7 @@ def sources(
 
 
 def _card(s: object) -> None:
-    from rainrag.records import Source
+    from rainrag.core.types import Source
 
     assert isinstance(s, Source)
     lines = [
@@ -69,9 +69,9 @@ def download(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Fetch a set where a program can, or print the exact steps for a person."""
-    from rainrag import download as fetcher
-    from rainrag import sources as table
-    from rainrag import workspace
+    from rainrag.core import workspace
+    from rainrag.data import download as fetcher
+    from rainrag.data import sources as table
 
     source = table.get(name)
     target = out or workspace.place("raw", name)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rainrag.cli import console
-from rainrag.names import grouped
+from rainrag.core.names import grouped
 
 if TYPE_CHECKING:
-    from rainrag.cascade import Trace
-    from rainrag.store import Store
+    from rainrag.retrieval.search import Trace
+    from rainrag.retrieval.store import Store
 
 Where = Annotated[
     str | None,
@@ -65,7 +65,7 @@ def build(
     interruption: it goes on where it stopped.
     """
     from rainrag.cli.distill import options_of
-    from rainrag.encoders.triplet import Triplets
+    from rainrag.retrieval.triplet import Triplets
 
     names = tuple(n.strip() for n in refine.split(",") if n.strip())
     triplets = Triplets(captioner, encoder, names, options_of(setting or []))
@@ -79,7 +79,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Add photographs, measured by the encoders that made the store. What is in it already is passed over."""
-    from rainrag.store import Store
+    from rainrag.retrieval.store import Store
 
     where = _where(store)
     _fill(data, where, Store.open(where).triplets(), workers, as_json, add=True)
@@ -91,7 +91,7 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """Take references out."""
-    from rainrag.store import Store
+    from rainrag.retrieval.store import Store
 
     opened = Store.open(_where(store))
     opened.remove(keys)
@@ -104,7 +104,7 @@ def info(
     as_json: Json = False,
 ) -> None:
     """What a store holds, what was left out of it and why, and what made it."""
-    from rainrag.store import Store
+    from rainrag.retrieval.store import Store
 
     opened = Store.open(_where(store))
     if keys and not as_json:
@@ -124,8 +124,8 @@ def query(
     as_json: Json = False,
 ) -> None:
     """Retrieve references for a photograph and show the hits of each stage with their scores."""
-    from rainrag.cascade import Asked, Sizes, trace
-    from rainrag.store import Store
+    from rainrag.retrieval.search import Asked, Sizes, trace
+    from rainrag.retrieval.store import Store
 
     sizes = Sizes(k1, k2, k3)
     opened = Store.open(_where(store))
@@ -145,7 +145,7 @@ def query(
 
 def verify(store: Where = None, as_json: Json = False) -> None:
     """Check rows, prototypes and the index against each other; exit code 5 if anything is wrong."""
-    from rainrag.store import Store
+    from rainrag.retrieval.store import Store
 
     opened = Store.open(_where(store))
     problems = opened.verify()
@@ -165,7 +165,7 @@ def verify(store: Where = None, as_json: Json = False) -> None:
 
 def rebuild(store: Where = None, as_json: Json = False) -> None:
     """Make the index anew from the parquet."""
-    from rainrag.store import Store
+    from rainrag.retrieval.store import Store
 
     opened = Store.open(_where(store))
     with console.progress("index", len(opened.keys)) as advance:
@@ -175,7 +175,7 @@ def rebuild(store: Where = None, as_json: Json = False) -> None:
 
 # ---------------------------------------------------------------- behind the commands
 def _where(store: str | None) -> str:
-    from rainrag import workspace
+    from rainrag.core import workspace
 
     return store or str(workspace.place("store"))
 
@@ -186,8 +186,9 @@ def _data(data: list[Path] | None) -> list[Path]:
     Raises:
         MissingError: when there is nothing.
     """
-    from rainrag import stock, workspace
-    from rainrag.errors import MissingError
+    from rainrag.core import workspace
+    from rainrag.core.errors import MissingError
+    from rainrag.retrieval import build as stock
 
     found = data or stock.datasets(workspace.place("datasets"))
     if not found:
@@ -203,8 +204,8 @@ def _fill(
     data: list[Path], where: str, triplets: Any, workers: int | None, as_json: bool, *, dry_run: bool = False,
     **how: bool,
 ) -> None:  # fmt: skip
-    from rainrag import stock
-    from rainrag.engine import create
+    from rainrag.core.jobs import create
+    from rainrag.retrieval import build as stock
 
     if dry_run:
         triplets.identity()  # what is missing is said now
@@ -226,7 +227,7 @@ def _not_taken(files: list[dict[str, str]]) -> None:
 
 
 def _summary(store: Store) -> dict[str, Any]:
-    from rainrag.store import count
+    from rainrag.retrieval.store import count
 
     m = store.manifest
     return {
@@ -248,7 +249,7 @@ def _show(store: Store, as_json: bool, keys: bool = False) -> None:
         lists = {"keys": store.keys, "flagged": store.manifest["flags"]} if keys else {}
         console.emit({**summary, "left_out_photographs": store.manifest["left_out"], **lists})
         return
-    from rainrag.store import FLAGS, REASONS
+    from rainrag.retrieval.store import FLAGS, REASONS
 
     rows: list[list[Any]] = [["references", summary["references"], str(store.path)]]
     rows += [[f"  {s}", n, ""] for s, n in summary["strata"].items()]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rainrag.cli import checkout, complete, console
+from rainrag.cli import complete, console
 
 
 def register(app: typer.Typer) -> None:
@@ -60,9 +60,9 @@ def train(
     types, chooses the checkpoint, and is a point to go on from with --resume.
     """
     work = _library()
-    from rainrag import workspace
     from rainrag.cli import memory
-    from rainrag.errors import UsageError
+    from rainrag.core import workspace
+    from rainrag.core.errors import UsageError
 
     if device not in DEVICES:
         raise UsageError(f"no device '{device}'", hint=f"one of {', '.join(DEVICES)}")
@@ -86,26 +86,14 @@ def train(
         _show(result)
 
 
-def run(data: Sequence[Path], out: Path, model: str, recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """Train without a word, for ``rainrag.api``.
-
-    Raises:
-        MissingError: without a checkout or Lightning.
-    """
-    work = _library()
-    chosen = work.load(recipe, **changes)
-    return dict(work.train(work.Request(model, tuple(data), chosen, out, logger="none")) or {})
-
-
 def _library() -> Any:
-    checkout.require("benchmarks", "baselines")
-    from rainrag.errors import MissingError
+    from rainrag.core.errors import MissingError
 
     try:
         import lightning  # noqa: F401
     except ModuleNotFoundError as e:
         raise MissingError("training needs Lightning", hint="pip install 'rainrag[train]'") from e
-    from benchmarks import train as work
+    from rainrag import training as work
 
     return work
 
@@ -137,7 +125,7 @@ def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
     if as_json:
         console.emit(plan)
         return
-    from rainrag.files import human_bytes
+    from rainrag.core.files import human_bytes
 
     shown = {
         "model": f"{plan['model']}, {plan['parameters']:,} parameters",

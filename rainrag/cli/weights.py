@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rainrag.cli import checkout, complete, console
-from rainrag.errors import InputError
+from rainrag.cli import complete, console
+from rainrag.core.errors import InputError
 
 if TYPE_CHECKING:
-    from rainrag.download import Recorded
+    from rainrag.data.download import Recorded
 
 group = typer.Typer(no_args_is_help=True, help="The published networks' weights: fetch, list and check them.")
 
@@ -23,8 +23,8 @@ def register(app: typer.Typer) -> None:
 
 def _recorded() -> Recorded:
     """Checksums of everything that was fetched, wherever it was put."""
-    from rainrag import workspace
-    from rainrag.download import Recorded
+    from rainrag.core import workspace
+    from rainrag.data.download import Recorded
 
     return Recorded(workspace.place("weights", "checksums.json"))
 
@@ -37,10 +37,10 @@ def fetch(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Fetch published weights where a program can, or print the exact steps for a person (exit code 4)."""
-    checkout.require("baselines")
-    import baselines
-    from baselines import fetch as work
-    from rainrag import download, hub, workspace
+    from rainrag import baselines
+    from rainrag.baselines import fetch as work
+    from rainrag.core import hub, workspace
+    from rainrag.data import download
 
     folder = out or workspace.place("weights", name)
     card = baselines.card_of(name)
@@ -66,9 +66,8 @@ def fetch(
 @group.command("list")
 def listing(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Show the weights in the workspace, and whether they are as they were published or first fetched."""
-    checkout.require("baselines")
-    from baselines import fetch as work
-    from rainrag import workspace
+    from rainrag.baselines import fetch as work
+    from rainrag.core import workspace
 
     folder = workspace.place("weights")
     found = work.listing(folder, _recorded())
@@ -92,8 +91,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Load a file strictly into a network; say which weights it is, or why it does not load (exit code 3)."""
-    checkout.require("baselines")
-    from baselines import fetch as work
+    from rainrag.baselines import fetch as work
 
     try:
         found, weights = work.check(name, file, _recorded())

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from rainrag import dataset, gate, images
-from rainrag.cascade import Query, Retrieved, Sizes, retrieve
-from rainrag.encoders.triplet import Triplets
-from rainrag.errors import DecodeError
-from rainrag.files import fingerprint
-from rainrag.images import U8
-from rainrag.matrices import References
-from rainrag.stage import Shard
-from rainrag.store import Store
-from rainrag.tables import write_table
+from rainrag.core import images
+from rainrag.core.errors import DecodeError
+from rainrag.core.files import fingerprint
+from rainrag.core.images import U8
+from rainrag.core.jobs.stage import Shard
+from rainrag.core.parquet import write_table
+from rainrag.data import dataset, pair_checks
+from rainrag.retrieval.references import References
+from rainrag.retrieval.search import Query, Retrieved, Sizes, retrieve
+from rainrag.retrieval.store import Store
+from rainrag.retrieval.triplet import Triplets
 
 VERSION = 1
 _Sound = tuple[dict[str, Any], U8, bool | None, bool | None]  # row, pixels, the labels night and drop
@@ -49,7 +50,7 @@ class Examine:
             "store": Store.open(self.store).fingerprint,
             "triplets": self.triplets.identity(),
             "sizes": asdict(self.sizes),
-            "gate": [gate.VERSION, asdict(gate.DEFAULT)],
+            "gate": [pair_checks.VERSION, asdict(pair_checks.DEFAULT)],
             "references": "random"
             if self.ablate == "no-retrieval"
             else "none"
@@ -99,7 +100,7 @@ class Examine:
             rainy, clean = images.decode(lq, key).rgb, images.decode(gt, key).rgb
         except DecodeError as e:
             return {**row, "gate": "undecodable", "detail": e.what}, None
-        finding = gate.check(rainy, clean, night, drop)
+        finding = pair_checks.check(rainy, clean, night, drop)
         if finding.reason:
             return {**row, "gate": finding.reason, "detail": finding.detail}, None
         return row, rainy

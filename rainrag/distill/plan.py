@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rainrag import audit, dataset
-from rainrag.errors import InputError
-from rainrag.files import fingerprint, natural
-from rainrag.ledger import Ledger
-from rainrag.stage import Shard
+from rainrag.core.errors import InputError
+from rainrag.core.files import fingerprint, natural
+from rainrag.core.jobs.stage import Shard
+from rainrag.data import audit, dataset
+from rainrag.data.contamination import Ledger
 
 COLUMNS = [
     "key", "source", "split", "scene", "subset", "weather", "night", "drop", "real", "licence", "fault",

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rainrag import dataset, gate, images
-from rainrag.audit import Entry, Report, entries
-from rainrag.errors import DecodeError
+from rainrag.core import images
+from rainrag.core.errors import DecodeError
+from rainrag.data import dataset, pair_checks
+from rainrag.data.audit import Entry, Report, entries
+from rainrag.data.sources.layouts import Layout
 from rainrag.reports import html
-from rainrag.sources.layouts import Layout
 
 MOST = 60  # pictures of each kind; the JSON has all
 
@@ -104,7 +105,9 @@ def _leaks(report: Report, pictures: Pictures) -> str:
 
 def _pairs(report: Report, pictures: Pictures) -> str:
     kinds = Counter(p["reason"] for p in report.pairs)
-    head = html.table(["reason", "pairs", "meaning"], [(r, n, gate.REASONS[r]) for r, n in kinds.most_common()], (1,))
+    head = html.table(
+        ["reason", "pairs", "meaning"], [(r, n, pair_checks.REASONS[r]) for r, n in kinds.most_common()], (1,)
+    )
     cards = [
         html.card(pictures.sides(p["key"]), html.text(p["key"]), f"{html.text(p['reason'])}: {html.text(p['detail'])}")
         for p in report.pairs[:MOST]

@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rainrag import dataset, gate, images, stats, vote
-from rainrag.distill.poll import ballot_of
-from rainrag.errors import DecodeError, MissingError
-from rainrag.files import natural, read_json
-from rainrag.records import Ballot
+from rainrag.core import images, stats
+from rainrag.core.errors import DecodeError, MissingError
+from rainrag.core.files import natural, read_json
+from rainrag.core.parquet import read_table
+from rainrag.core.types import Ballot
+from rainrag.data import dataset, pair_checks
+from rainrag.distill.splits import UNUSED
+from rainrag.distill.vote_stage import ballot_of
 from rainrag.reports import html
-from rainrag.splits import UNUSED
-from rainrag.store import Store
-from rainrag.tables import read_table
+from rainrag.retrieval.store import Store
+from rainrag.voters import voting
 
 MOST = 24  # pictures of each kind; the parquet has all
 Row = dict[str, Any]
@@ -184,7 +186,7 @@ def _gated(r: Row) -> bool:
 
 def _rejections(rows: Sequence[Row]) -> str:
     found = Counter(r["reason"] for r in rows if not r["keep"])
-    meaning = {**vote.REASONS, **{f"gate:{k}": v for k, v in gate.REASONS.items()}}
+    meaning = {**voting.REASONS, **{f"gate:{k}": v for k, v in pair_checks.REASONS.items()}}
     return html.table(["reason", "pairs", "meaning"], [(r, n, meaning[r]) for r, n in found.most_common()], (1,))
 
 
@@ -205,7 +207,7 @@ def _voters(rows: Sequence[Row], ballots: dict[str, list[Ballot]], lock: dict[st
         table.append((v["name"], v["revision"], len(own), said["yes"], said["no"], said["abstain"], judged - len(own)))
     head = ["voter", "revision", "asked", "yes", "no", "abstained", "not needed"]
     s = lock["settings"]
-    agreed = vote.agreement(ballots, 1.0 if s["all_voters"] else s["audit_share"], s["seed"])
+    agreed = voting.agreement(ballots, 1.0 if s["all_voters"] else s["audit_share"], s["seed"])
     kappa = "not defined" if agreed["kappa"] is None else f"{agreed['kappa']:.3f}"
     lines = [
         f"Agreement on the random audit sample, in which all voters vote: {agreed['items']} pairs, "

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rainrag import images
-from rainrag.files import write_text
+from rainrag.core import images
+from rainrag.core.files import write_text
 
 STYLE = """
 :root{--bg:#fbfbfa;--fg:#1d2329;--dim:#66717c;--line:#dfe3e6;--card:#fff;--ok:#1a7f4b;--bad:#b3261e;--hi:#0b62a8}

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rainrag import dataset, images
-from rainrag.ingest import REASONS, Report
+from rainrag.core import images
+from rainrag.data import dataset
+from rainrag.data.ingest import REASONS, Report
 from rainrag.reports import html
 
 MOST = 12  # pairs of each subset and split

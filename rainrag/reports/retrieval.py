@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rainrag import images
-from rainrag.cascade import Trace
-from rainrag.images import U8
+from rainrag.core import images
+from rainrag.core.images import U8
 from rainrag.reports import html
-from rainrag.store import Store
+from rainrag.retrieval.search import Trace
+from rainrag.retrieval.store import Store
 
 MOST = 24  # pictures of a stage
 

@@ -6,12 +6,12 @@ whole folders. See docs/derain.md.
 
 from __future__ import annotations
 
-from rainrag.restore.contract import Contract, quantise
-from rainrag.restore.files import Done, Failed, restore_files
-from rainrag.restore.models import Model, find
+from rainrag.models.input_spec import Contract, quantise
+from rainrag.models.networks import Model, find
+from rainrag.restore.folder import Done, Failed, restore_files
 from rainrag.restore.paths import Job, jobs
 from rainrag.restore.python import derain, restorer
-from rainrag.restore.run import PRECISIONS, Restored, Restorer
+from rainrag.restore.restorer import PRECISIONS, Restored, Restorer
 from rainrag.restore.tiles import Tiling
 
 __all__ = [

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rainrag.errors import MissingError, UsageError
-from rainrag.files import listing, natural
-from rainrag.images import SUFFIXES
-from rainrag.names import grouped, is_image, unread
+from rainrag.core.errors import MissingError, UsageError
+from rainrag.core.files import listing, natural
+from rainrag.core.images import SUFFIXES
+from rainrag.core.names import grouped, is_image, unread
 
 
 @dataclass(frozen=True)

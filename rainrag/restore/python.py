@@ -9,11 +9,11 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from rainrag.errors import InputError
-from rainrag.imagefile import ORIENTATION, Photo
-from rainrag.restore.contract import quantise
-from rainrag.restore.models import Finder, find
-from rainrag.restore.run import Restorer
+from rainrag.core.errors import InputError
+from rainrag.models.input_spec import quantise
+from rainrag.models.networks import Finder, find
+from rainrag.restore.image_file import ORIENTATION, Photo
+from rainrag.restore.restorer import Restorer
 
 Picture = TypeVar("Picture")
 
@@ -26,7 +26,7 @@ def restorer(
     precision: str = "fp32",
     others: Finder | None = None,
 ) -> Restorer:
-    """A restorer by name, kept for the next call. See ``rainrag.restore.models.find``."""
+    """A restorer by name, kept for the next call. See ``rainrag.models.networks.find``."""
     found = find(model, weights, others)
     return Restorer(found.network, found.contract, device=device, precision=precision)
 
@@ -45,10 +45,10 @@ def derain(
         image: (H, W, 3) array, uint8, uint16 or float in [0, 1], RGB; or a PIL image (8 bits a channel). A PIL image is
             restored upright where its EXIF says how it lies; alpha, grey and ``info`` stay as they are.
         weights: None for the shipped ones; a folder, file or Hub repository of a UniRain; a baseline's weights file.
-        model: None for UniRain, a name that ``others`` knows, or a Restorer of your own.
+        model: None for UniRain, a network of ``rainrag models``, or a Restorer of your own.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``; a Restorer has its own.
         tile: ``auto``, ``full``, ``256`` or ``256,32``.
-        others: finds networks that are not in this package; ``rainrag.derain`` gives that of a checkout's baselines.
+        others: finds other networks; default: the published ones.
 
     Returns:
         The same type, size and range.

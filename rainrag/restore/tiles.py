@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rainrag.errors import UsageError
-from rainrag.images import F32
-from rainrag.restore.contract import Contract
+from rainrag.core.errors import UsageError
+from rainrag.core.images import F32
+from rainrag.models.input_spec import Contract
 
 #: Side of a tile when nobody says otherwise and the image is too large to be taken at once.
 SIZE = 512

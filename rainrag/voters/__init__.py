@@ -10,9 +10,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from rainrag.errors import UsageError, did_you_mean
-from rainrag.records import Voter
-from rainrag.voters.kind import Kind
+from rainrag.core.errors import UsageError, did_you_mean
+from rainrag.core.types import Voter
+from rainrag.voters.base import Kind
 
 #: name -> "module:attr" of a Kind
 VOTERS: dict[str, str] = {

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rainrag.errors import InputError
-from rainrag.http import without_thinking
+from rainrag.core.errors import InputError
+from rainrag.core.http import without_thinking
 
 if TYPE_CHECKING:
     import torch

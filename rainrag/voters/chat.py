@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from rainrag.errors import InputError
+from rainrag.core.errors import InputError
 from rainrag.voters.answers import Reply, read_out, variants
 from rainrag.voters.local import Local, Pin, batches, memory, pretrained, reaching
 from rainrag.voters.prompt import WORDS, Parts, images_of

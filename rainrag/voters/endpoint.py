@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from rainrag.errors import RainRAGError, UsageError, did_you_mean
-from rainrag.http import Client, ClientSettings, OddAnswerError, RefusedError, choice_of, image_part, text_of
-from rainrag.images import encode_png
-from rainrag.records import Voter
+from rainrag.core.errors import RainRAGError, UsageError, did_you_mean
+from rainrag.core.http import Client, ClientSettings, OddAnswerError, RefusedError, choice_of, image_part, text_of
+from rainrag.core.images import encode_png
+from rainrag.core.types import Voter
 from rainrag.voters.answers import Reply, from_logprobs, from_text
-from rainrag.voters.kind import Kind
+from rainrag.voters.base import Kind
 from rainrag.voters.prompt import WORDS, Parts
 from rainrag.voters.vlm import Judging, VlmVoter
 
@@ -38,7 +38,7 @@ class Server(Judging):
     Args:
         served_revision: what the server has loaded, as you know it (a commit). A server does not tell; without this,
             ballots are kept by its address and are requested again when it moves.
-        key_env, timeout, retries, rpm, concurrency: see ``rainrag.http.ClientSettings``.
+        key_env, timeout, retries, rpm, concurrency: see ``rainrag.core.http.ClientSettings``.
         logprobs: False for a server that gives none: then the answer is read from the text.
         top_logprobs: how many likely tokens to ask for; 20 is the most that OpenAI's interface and vLLM's default allow.
         max_tokens: tokens of an answer; None for 1 with log-probabilities and a short sentence without. A model that

@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rainrag.errors import UsageError
-from rainrag.records import Voter
+from rainrag.core.errors import UsageError
+from rainrag.core.types import Voter
 from rainrag.voters.answers import Reply
+from rainrag.voters.base import Kind, label
 from rainrag.voters.chat import ChatModel
-from rainrag.voters.kind import Kind, label
+from rainrag.voters.internvl_remote import NATIVE, TILE
 from rainrag.voters.local import Local, Pin, read_config
 from rainrag.voters.prompt import Parts
 from rainrag.voters.vlm import VlmVoter
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from rainrag.voters.vlm import Model
 
 DEFAULT = "OpenGVLab/InternVL2_5-8B"  # the Hub's spelling of InternVL2.5-8B
-NATIVE = "OpenGVLab/InternVL3-8B-hf"
-TILE = 448  # side of InternVL's tiles in pixels
 
 
 def needs_remote_code(where: str) -> UsageError:

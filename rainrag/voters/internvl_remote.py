@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rainrag.errors import InputError, RainRAGError
-from rainrag.images import F32, U8, resize
+from rainrag.core.errors import InputError, RainRAGError
+from rainrag.core.images import F32, U8, resize
 from rainrag.voters.answers import Reply, from_text, read_out, variants
-from rainrag.voters.internvl import NATIVE, TILE
 from rainrag.voters.local import Local, Pin, memory, pretrained, reaching
 from rainrag.voters.prompt import WORDS, Parts, images_of
+
+NATIVE = "OpenGVLab/InternVL3-8B-hf"
+TILE = 448  # side of InternVL's tiles in pixels
 
 if TYPE_CHECKING:
     import torch

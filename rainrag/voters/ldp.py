@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rainrag.errors import InputError
+from rainrag.core.errors import InputError
 
 
 def grid(tokens: Tensor) -> Tensor:

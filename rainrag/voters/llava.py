@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rainrag.errors import UsageError
-from rainrag.records import Voter
+from rainrag.core.errors import UsageError
+from rainrag.core.types import Voter
+from rainrag.voters.base import Kind, label
 from rainrag.voters.chat import ChatModel
-from rainrag.voters.kind import Kind, label
 from rainrag.voters.local import Local, Pin
 from rainrag.voters.vlm import VlmVoter
 

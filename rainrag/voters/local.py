@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rainrag.errors import InputError, MissingError, RainRAGError, UsageError, did_you_mean
-from rainrag.hub import Model as Weights
-from rainrag.hub import resolve
+from rainrag.core.errors import InputError, MissingError, RainRAGError, UsageError, did_you_mean
+from rainrag.core.hub import Model as Weights
+from rainrag.core.hub import resolve
 from rainrag.voters.vlm import Judging
 
 #: Names as users write them -> torch's. Never chosen by the machine: precision is part of a ballot's identity.
@@ -154,7 +154,7 @@ class Pin:
 
     @cached_property
     def weights(self) -> Weights:
-        """Where it is, and which commit (see ``rainrag.hub.resolve``)."""
+        """Where it is, and which commit (see ``rainrag.core.hub.resolve``)."""
         return resolve(self.source)
 
     @property

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rainrag.errors import InputError
-from rainrag.records import Voter
+from rainrag.core.errors import InputError
+from rainrag.core.types import Voter
 from rainrag.voters.answers import Reply, read_out, variants
-from rainrag.voters.kind import Kind, label
+from rainrag.voters.base import Kind, label
 from rainrag.voters.local import Local, Pin, batches, memory
 from rainrag.voters.prompt import WORDS, Parts
 from rainrag.voters.vlm import VlmVoter

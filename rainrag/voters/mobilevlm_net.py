@@ -25,8 +25,8 @@ from transformers import (
     LlamaTokenizer,
 )
 
-from rainrag.errors import InputError
-from rainrag.images import U8
+from rainrag.core.errors import InputError
+from rainrag.core.images import U8
 from rainrag.voters.ldp import projector
 from rainrag.voters.local import DTYPES, Local, Pin, pretrained, reaching
 from rainrag.voters.prompt import Parts

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rainrag.images import U8, resize
+from rainrag.core.images import U8, resize
 
 GREY = (127, 127, 127)
 LABEL_SHARE = 24  # label height: this part of the side, readable still when the model shrinks the montage to 336 px

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rainrag.errors import UsageError, did_you_mean
-from rainrag.files import fingerprint
-from rainrag.images import U8
+from rainrag.core.errors import UsageError, did_you_mean
+from rainrag.core.files import fingerprint
+from rainrag.core.images import U8
 
 #: A prompt as a model gets it: texts and images in their order.
 Parts = tuple[str | U8, ...]

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from rainrag.cascade import Query, Sizes, retrieve
-from rainrag.errors import IntegrityError, UsageError
-from rainrag.files import atomic, fingerprint
-from rainrag.images import F32
-from rainrag.records import Ballot, Question
-from rainrag.store import Store
-from rainrag.voters.kind import Kind
+from rainrag.core.errors import IntegrityError, UsageError
+from rainrag.core.files import atomic, fingerprint
+from rainrag.core.images import F32
+from rainrag.core.types import Ballot, Question
+from rainrag.retrieval.search import Query, Sizes, retrieve
+from rainrag.retrieval.store import Store
+from rainrag.voters.base import Kind
 
 VERSION = 1
 FEW = 60  # references a stratum needs for a calibration of its own; smaller ones pool with all

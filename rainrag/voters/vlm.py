@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from rainrag.errors import DecodeError, UsageError, did_you_mean
-from rainrag.files import fingerprint
-from rainrag.images import U8, decode
-from rainrag.records import Ballot, Question, Shown
+from rainrag.core.errors import DecodeError, UsageError, did_you_mean
+from rainrag.core.files import fingerprint
+from rainrag.core.images import U8, decode
+from rainrag.core.types import Ballot, Question, Shown
 from rainrag.voters.answers import Reply, decide, mean
 from rainrag.voters.montage import capped, montage
 from rainrag.voters.prompt import LAYOUTS, Parts, Prompt
@@ -98,7 +98,7 @@ class Streaming(Protocol):
 
 
 class VlmVoter:
-    """A ``rainrag.records.Voter`` over a ``Model``. Until ``setup`` it holds names and settings only, and pickles.
+    """A ``rainrag.core.types.Voter`` over a ``Model``. Until ``setup`` it holds names and settings only, and pickles.
 
     Args:
         name: in ballots.

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-import baselines
+from rainrag import baselines
 
 FOLDER = Path(__file__).parent / "checksums"
 

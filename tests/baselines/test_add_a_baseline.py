@@ -16,7 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import baselines
+from rainrag import baselines
 from rainrag.cli import app
 from rainrag.restore import Contract, Restorer
 from tests.baselines import test_cards, test_restore, test_training

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-import baselines
-from baselines.card import Card
-from rainrag import sources
+from rainrag import baselines
+from rainrag.baselines.card import Card
+from rainrag.data import sources
 
 NAMES = baselines.names()
 CLASSICAL = ("input", "median", "guided")

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from baselines import checkpoint, prenet
-from rainrag.errors import InputError
+from rainrag.baselines import checkpoint, prenet
+from rainrag.core.errors import InputError
 
 State = dict[str, torch.Tensor]
 

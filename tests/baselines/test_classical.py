@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.card import Baseline
-from baselines.classical import GUIDED, INPUT, MEDIAN, Guided, Median, guided_filter, opening
-from rainrag.errors import UsageError
+from rainrag.baselines.card import Baseline
+from rainrag.baselines.classical import GUIDED, INPUT, MEDIAN, Guided, Median, guided_filter, opening
+from rainrag.core.errors import UsageError
 
 ALL = {b.card.name: b for b in (INPUT, MEDIAN, GUIDED)}
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-import baselines
-from baselines import complexity
+from rainrag import baselines
+from rainrag.baselines import complexity
 
 #: Counted on the authors' networks: name -> (parameters, GMACs at 256x256, those of convolutions alone).
 COUNTED = {

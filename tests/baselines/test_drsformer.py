@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines.drsformer import DRSformer, Experts, check, sparse_attention
-from rainrag.errors import InputError
+from rainrag.baselines.drsformer import DRSformer, Experts, check, sparse_attention
+from rainrag.core.errors import InputError
 
 KEPT = {12: (6, 8, 9, 9), 48: (24, 32, 36, 38)}
 

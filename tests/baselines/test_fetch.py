@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import torch
 
-import baselines
-from baselines import fetch
-from baselines.card import Weights
-from rainrag.recorded import Recorded
-from rainrag.errors import InputError, IntegrityError, MissingError, UsageError
-from rainrag.files import sha256_file
-from rainrag.records import Archive
+from rainrag import baselines
+from rainrag.baselines import fetch
+from rainrag.baselines.card import Weights
+from rainrag.core.errors import InputError, IntegrityError, MissingError, UsageError
+from rainrag.core.files import sha256_file
+from rainrag.core.recorded import Recorded
+from rainrag.core.types import Archive
 
 
 class Server:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-import baselines
+from rainrag import baselines
 from tests.baselines import seeded
 
 NAMES = [n for n in baselines.names() if baselines.card_of(n).fixture]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines.histoformer import DHSA, unsort
+from rainrag.baselines.histoformer import DHSA, unsort
 
 
 def test_unsort_undoes_sort() -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.idt import DerainingTransformer, PositionalAttention, SpatialTransformer
-from rainrag.errors import InputError
+from rainrag.baselines.idt import DerainingTransformer, PositionalAttention, SpatialTransformer
+from rainrag.core.errors import InputError
 
 
 class _Zero(nn.Module):

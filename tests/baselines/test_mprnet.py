@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.mprnet import Down, MPRNet, Up, join, split
-from rainrag.errors import InputError
+from rainrag.baselines.mprnet import Down, MPRNet, Up, join, split
+from rainrag.core.errors import InputError
 
 
 def small(**options: bool) -> MPRNet:

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.msdt import DOConv2d, MultiScaleTransformer, TopKAttention
-from rainrag.errors import InputError
-from rainrag.unirain.blocks import MDTA
+from rainrag.baselines.msdt import DOConv2d, MultiScaleTransformer, TopKAttention
+from rainrag.core.errors import InputError
+from rainrag.models.unirain.blocks import MDTA
 
 
 @pytest.mark.parametrize(("inputs", "outputs", "stride", "groups"), [(3, 8, 1, 1), (4, 6, 2, 1), (6, 6, 1, 6)])

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.nerd_rain import INR, Fusion, NeRDRain
-from rainrag.errors import InputError
+from rainrag.baselines.nerd_rain import INR, Fusion, NeRDRain
+from rainrag.core.errors import InputError
 
 
 def test_inr_equals_the_mlp_on_unfolded_features_and_coordinates() -> None:

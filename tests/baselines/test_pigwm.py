@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.pigwm import ImportancePenalty
-from rainrag.errors import InputError, UsageError
+from rainrag.baselines.pigwm import ImportancePenalty
+from rainrag.core.errors import InputError, UsageError
 
 
 class Two(nn.Module):

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from baselines import checkpoint, prenet
-from baselines.card import Baseline
-from baselines.pigwm import PIGWM
-from rainrag.errors import InputError
-from rainrag.files import sha256_file
+from rainrag.baselines import checkpoint, prenet
+from rainrag.baselines.card import Baseline
+from rainrag.baselines.pigwm import PIGWM
+from rainrag.core.errors import InputError
+from rainrag.core.files import sha256_file
 
 DATA = os.environ.get("RAINRAG_TESTDATA")
 needs_weights = pytest.mark.skipif(not DATA, reason="RAINRAG_TESTDATA is not set: the authors' weights are not at hand")

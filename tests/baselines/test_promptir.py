@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from baselines import checkpoint
-from baselines.promptir import PromptBlock, PromptIR
+from rainrag.baselines import checkpoint
+from rainrag.baselines.promptir import PromptBlock, PromptIR
 
 UNUSED = tuple(f"{n}{i}." for n in ("chnl_reduce", "reduce_noise_channel_") for i in (1, 2, 3))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.rcdnet import RCDNET, STORED, RCDNet, RCDNetSimple, Unrolled, streak_kernels
+from rainrag.baselines.rcdnet import RCDNET, STORED, RCDNet, RCDNetSimple, Unrolled, streak_kernels
 
 
 def simple_name(name: str) -> str | None:

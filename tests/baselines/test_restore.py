@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-import baselines
+from rainrag import baselines
 from rainrag.restore import Contract, Restorer, tiles
 from tests.baselines import seeded
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from baselines.restormer import Restormer
-from rainrag.errors import InputError
+from rainrag.baselines.restormer import Restormer
+from rainrag.core.errors import InputError
 
 
 def small() -> Restormer:

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.rlp import RLP_UNET, RainLocationPrior, RLPUformer, RLPUNet
-from rainrag.errors import InputError
+from rainrag.baselines.rlp import RLP_UNET, RainLocationPrior, RLPUformer, RLPUNet
+from rainrag.core.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.shapes import store_as
+from rainrag.baselines.layers.shapes import store_as
 
 
 class Folded(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import baselines
+from rainrag import baselines
 
 TRAINABLE = [n for n in baselines.names() if baselines.get(n).build and baselines.get(n).trainable]
 

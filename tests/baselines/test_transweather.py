@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.transweather import TaskAttention, TransWeather
-from rainrag.errors import InputError
+from rainrag.baselines.transweather import TaskAttention, TransWeather
+from rainrag.core.errors import InputError
 
 
 @pytest.mark.parametrize("n", [3, 48, 100])

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-import baselines
-from baselines.urir import URIR
-from rainrag.errors import MissingError
+from rainrag import baselines
+from rainrag.baselines.urir import URIR
+from rainrag.core.errors import MissingError
 
 DATA = os.environ.get("RAINRAG_TESTDATA")
 
 
 def test_it_cannot_be_built_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(baselines.TABLE, "urir", "baselines.urir:URIR")
+    monkeypatch.setitem(baselines.TABLE, "urir", "rainrag.baselines.urir:URIR")
     with pytest.raises(MissingError, match="no public code"):
         baselines.create("urir")
 

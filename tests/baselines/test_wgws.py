@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import baselines
-from baselines.wgws import WGWS, WeatherConv2d, WGWSNet
-from rainrag.errors import UsageError
+from rainrag import baselines
+from rainrag.baselines.wgws import WGWS, WeatherConv2d, WGWSNet
+from rainrag.core.errors import UsageError
 from tests.baselines.test_fixtures import _one_thread, load_fixture, needs_fixtures  # noqa: F401 (a fixture)
 
 

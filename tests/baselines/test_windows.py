@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from baselines.windows import (
+from rainrag.baselines.layers.windows import (
     WindowAttention,
     WindowBlock,
     from_windows,

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.distillation import cache, evaluate, measure, scenes, tune_gate
-from rainrag import calibrate, gate
-from rainrag.calibrate import BOTH, Judged, Rate
-from rainrag.records import Ballot
+from rainrag.benchmarks.distillation import cache, evaluate, measure, scenes, tune_gate
+from rainrag.core.types import Ballot
+from rainrag.data import pair_checks
+from rainrag.distill import evaluate_voters
+from rainrag.distill.evaluate_voters import BOTH, Judged, Rate
 from tests.conftest import picture, rainy
 
 
@@ -29,13 +30,13 @@ def test_what_the_gate_measured_survives_the_file(tmp_path: Path) -> None:
     gt = picture(1, 120, 96)
     lq = rainy(gt, 1)
     cases = [
-        calibrate.Case("a/sound", "a", "NRD", None, lq, gt, True, True),
-        calibrate.Case("a/same", "a", "NRD", "clean-input", gt, gt, True, True),
+        evaluate_voters.Case("a/sound", "a", "NRD", None, lq, gt, True, True),
+        evaluate_voters.Case("a/same", "a", "NRD", "clean-input", gt, gt, True, True),
     ]
     seen = measure.see(cases)
     cache.write_seen(tmp_path / "x.parquet", seen)
     assert cache.read_seen(tmp_path / "x.parquet") == seen
-    assert seen[0].measures == gate.measure(lq, gt)
+    assert seen[0].measures == pair_checks.measure(lq, gt)
     assert seen[1].measures is None, "equal pictures need no measure"
 
 
@@ -46,7 +47,7 @@ def test_without_generation_the_best_retrieved_are_kept_as_many_as_the_full_run_
         judged("3", "cartoon-streaks", None, 0.01, 0.5),
         judged("4", "swapped", "swapped", 0.9, 0.99),
     ]
-    full = calibrate.judges(["a"])[BOTH]
+    full = evaluate_voters.judges(["a"])[BOTH]
     assert [full(c).keep for c in told] == [True, False, False, False]
     judge = evaluate.by_retrieval(told, ["a"])
     assert [judge(c).keep for c in told] == [False, True, False, False], "one, and none that the gate stopped"

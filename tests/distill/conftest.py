@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rainrag import engine, images
-from rainrag.store import Store
+from rainrag.core import images
+from rainrag.core import jobs as engine
+from rainrag.retrieval.store import Store
 from tests.distill.light import Light, build_dataset, build_store
 
 
@@ -41,8 +42,8 @@ def _light(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def request_of(world: Path) -> Any:
     """``request_of(voters=…, quorum=…, …)``: a request over the whole world, in this process."""
-    from rainrag.distill import Settings
-    from rainrag.release import Request
+    from rainrag.distill.pipeline import Request
+    from rainrag.distill.stages import Settings
 
     def make(
         voters: str = "statistical", engine: str = "inline", workers: int = 1, data: tuple[str, ...] = (), **rest: Any

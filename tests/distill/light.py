@@ -13,12 +13,14 @@ from unittest import mock
 
 import numpy as np
 
-from rainrag import dataset, images, stock
-from rainrag.encoders.triplet import STRUCTURE, Triplet, Triplets
-from rainrag.files import sha256_bytes
-from rainrag.records import Ballot, Question, RainPair, Subset
-from rainrag.stage import Shard, Stage
-from rainrag.store import Store
+from rainrag.core import images
+from rainrag.core.files import sha256_bytes
+from rainrag.core.jobs.stage import Shard, Stage
+from rainrag.core.types import Ballot, Question, RainPair, Subset
+from rainrag.data import dataset
+from rainrag.retrieval import build
+from rainrag.retrieval.store import Store
+from rainrag.retrieval.triplet import STRUCTURE, Triplet, Triplets
 from rainrag.voters import Kind
 from tests.conftest import picture, rainy
 
@@ -78,7 +80,7 @@ def build_store(root: Path, n: int = 24) -> Store:
     for i in range(n):
         (photos / f"{i}.png").write_bytes(images.encode_png(rainy(picture(500 + i, 112, 100), i)))
     with mock.patch.object(Store, "rebuild"):  # so small a store is searched exactly: no index is read
-        return stock.build([photos], root / "store", Light(), Inline())
+        return build.build([photos], root / "store", Light(), Inline())
 
 
 def build_dataset(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rainrag import release
+from rainrag.distill import pipeline
 from tests.distill.light import PAID, contents
 
 VOTERS = f"descriptor,{PAID.split(',')[0]}"  # one that is cheap, one that has a model
@@ -15,12 +15,12 @@ VOTERS = f"descriptor,{PAID.split(',')[0]}"  # one that is cheap, one that has a
 
 @pytest.fixture
 def expected(request_of: Any, tmp_path: Path) -> dict[str, bytes]:
-    release.make(request_of(VOTERS), tmp_path / "inline")
+    pipeline.make(request_of(VOTERS), tmp_path / "inline")
     return contents(tmp_path / "inline")
 
 
 def test_processes_give_the_same_bytes(request_of: Any, tmp_path: Path, expected: dict[str, bytes]) -> None:
-    release.make(request_of(VOTERS, engine="local", workers=2), tmp_path / "local")
+    pipeline.make(request_of(VOTERS, engine="local", workers=2), tmp_path / "local")
     assert contents(tmp_path / "local") == expected
 
 
@@ -30,7 +30,7 @@ def test_a_ray_cluster_gives_the_same_bytes(
     ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # at Ray's own 15 the other tests would starve its workers
     try:
-        release.make(request_of(VOTERS, engine="ray", workers=2), tmp_path / "ray")
+        pipeline.make(request_of(VOTERS, engine="ray", workers=2), tmp_path / "ray")
     finally:
         ray.shutdown()
     assert contents(tmp_path / "ray") == expected

@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rainrag import release, workspace
+from rainrag.core import workspace
+from rainrag.distill import pipeline
 from tests.distill.light import PAID, contents
 
 
@@ -34,7 +35,7 @@ def run_until(n: int | None, request: Any, out: Path) -> bool:
         os.fsync, os.replace = dying(os.fsync), dying(os.replace)
         code = 1
         try:
-            release.make(request, out)
+            pipeline.make(request, out)
             code = 0
         finally:
             os._exit(code)
@@ -50,7 +51,7 @@ def test_killed_at_many_points(request_of: Any, tmp_path: Path, monkeypatch: Any
     note = tmp_path / "bill"
     voters = f"{PAID},statistical"
     whole = tmp_path / "whole"
-    release.make(request_of(voters, options={"bill": str(tmp_path / "other-bill")}), whole)
+    pipeline.make(request_of(voters, options={"bill": str(tmp_path / "other-bill")}), whole)
 
     monkeypatch.setenv("RAINRAG_HOME", str(tmp_path / "again"))  # no ballots from the run before
     assert not workspace.place("cache").exists()

@@ -12,15 +12,15 @@ import pytest
 import yaml
 from huggingface_hub import constants
 
-from rainrag import publish, release
-from rainrag.errors import InputError, MissingError
+from rainrag.core.errors import InputError, MissingError
+from rainrag.distill import pipeline, publish
 from tests.distill.hub import Hub, serving
 from tests.distill.light import contents
 
 
 @pytest.fixture
 def splits(request_of: Any, tmp_path: Path) -> Path:
-    release.make(request_of(), tmp_path / "splits")
+    pipeline.make(request_of(), tmp_path / "splits")
     return tmp_path / "splits"
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leaderboard.build import build
-from rainrag import images, metrics, results, stats
-from rainrag.files import write_bytes
-from rainrag.records import Result
+from rainrag.core import images, stats
+from rainrag.core.files import write_bytes
+from rainrag.core.types import Result
+from rainrag.evaluation import metrics, results
+from rainrag.leaderboard.build import build
 from tests.conftest import picture, rainy
 
 N = 6

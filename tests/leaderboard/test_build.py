@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import boards, networks, papers, plot
-from leaderboard.build import build
-from rainrag import results
-from rainrag.errors import InputError, MissingError
+from rainrag.core.errors import InputError, MissingError
+from rainrag.evaluation import results
+from rainrag.leaderboard import boards, networks, papers, plot
+from rainrag.leaderboard.build import build
 from tests.leaderboard.conftest import rows, run
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 def test_runs_without_torch(illustrated: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from pathlib import Path; from leaderboard.build import build\n"
+        "from pathlib import Path; from rainrag.leaderboard.build import build\n"
         "print(build([Path(sys.argv[1])], Path(sys.argv[2])))"
     )
     done = subprocess.run(
@@ -139,7 +139,7 @@ def test_no_folder_no_results_or_one_run_twice(illustrated: Path, tmp_path: Path
 
 
 def test_the_snapshot_of_the_cards_is_current() -> None:
-    assert networks.load() == networks.snapshot(), "run: python -m leaderboard.networks"
+    assert networks.load() == networks.snapshot(), "run: python -m rainrag.leaderboard.networks"
 
 
 def test_published_tables_are_whole() -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from leaderboard import check as guard
-from leaderboard.build import RESULTS
-from rainrag import results
 from rainrag.cli import verbs
-from rainrag.errors import InputError, IntegrityError, MissingError
-from rainrag.files import read_json, write_json
+from rainrag.core.errors import InputError, IntegrityError, MissingError
+from rainrag.core.files import read_json, write_json
+from rainrag.evaluation import results
+from rainrag.leaderboard import check as guard
+from rainrag.leaderboard.build import RESULTS
 from tests.leaderboard.conftest import rows, run
 
 

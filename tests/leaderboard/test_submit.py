@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from rainrag import images, results
+from rainrag.core import images
+from rainrag.evaluation import results
 from tests.conftest import picture, rainy
 
 ROOT = Path(__file__).parents[2]

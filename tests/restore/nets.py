@@ -65,7 +65,7 @@ def lively(network: nn.Module, seed: int = 1) -> Any:
 
 def unirain(**more: Any) -> Any:
     """A small UniRain that changes its input."""
-    from rainrag.unirain.network import UniRain
+    from rainrag.models.unirain.network import UniRain
 
     return lively(UniRain(**{**SIZES, **more}))
 

@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-import baselines
 import rainrag
-from rainrag import images
+from rainrag import baselines
+from rainrag.baselines.finder import find as baseline
 from rainrag.cli import app
-from rainrag.cli.derain import baseline
-from rainrag.errors import InputError, MissingError, UsageError
-from rainrag.restore import Restorer, models, python
+from rainrag.core import images
+from rainrag.core.errors import InputError, MissingError, UsageError
+from rainrag.models import networks
+from rainrag.restore import Restorer, python
 from tests.conftest import picture
 from tests.restore import nets
 
@@ -63,7 +64,7 @@ def test_a_folder_with_a_bad_file_and_a_comparison(photos: Path, weights: Path, 
     assert (got["n"], got["skipped"], got["model"], got["weights"]) == (3, 0, "unirain", str(weights))
     assert [(f["reason"], Path(f["input"]).name) for f in got["failed"]] == [("not-an-image", "bad.png")]
     assert [Path(i["output"]) for i in got["images"]] == [out / f"{i}.png" for i in range(3)]
-    found = models.unirain(weights)
+    found = networks.unirain(weights)
     engine = Restorer(found.network, found.contract, device="cpu")
     for i in range(3):
         wanted = np.rint(engine.restore(picture(i, 40, 24)) * 255).astype(np.uint8)
@@ -134,7 +135,7 @@ def test_a_baseline_with_its_weights(photos: Path, tmp_path: Path) -> None:
     assert np.abs(got - 255 * wanted).max() <= 0.51
 
 
-def test_baselines_say_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_baselines_say_what_they_need(tmp_path: Path) -> None:
     assert baseline("median", None).weights is None
     with pytest.raises(UsageError, match="no weights to load"):
         baseline("median", tmp_path / "x.pth")
@@ -143,9 +144,6 @@ def test_baselines_say_what_they_need(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "rainrag weights fetch prenet" in str(e.value)
     with pytest.raises(UsageError, match="no network 'prenett'"):
         baseline("prenett", None)
-    monkeypatch.setattr("rainrag.cli.checkout.find_spec", lambda name: None)
-    with pytest.raises(MissingError, match="needs the repository's folder 'baselines'"):
-        baseline("prenet", None)
 
 
 # ---------------------------------------------------------------- from Python
@@ -197,8 +195,8 @@ def test_a_pil_image_that_lies_on_its_side_is_restored_upright(tmp_path: Path) -
 
 def test_the_network_is_kept_for_the_next_call(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
-    found = models.unirain
-    monkeypatch.setattr(models, "unirain", lambda w=None: loads.append(w) or found(w))
+    found = networks.unirain
+    monkeypatch.setattr(networks, "unirain", lambda w=None: loads.append(w) or found(w))
     for _ in range(3):
         rainrag.derain(picture(0, 16, 16), weights=weights, device="cpu")
     assert loads == [str(weights)]

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from rainrag import hub, restore
-from rainrag.errors import InputError, MissingError, UsageError
-from rainrag.restore import Contract, Model, models
+from rainrag import restore
+from rainrag.core import hub
+from rainrag.core.errors import InputError, MissingError, UsageError
+from rainrag.models import networks
+from rainrag.restore import Contract, Model
 from tests.restore import nets
 
 
@@ -43,14 +45,14 @@ def test_the_default_is_the_shipped_set_or_says_what_is_missing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "weights"
-    monkeypatch.setattr(models, "_shipped_folder", lambda name: place / name)
-    assert models.shipped() == []
+    monkeypatch.setattr(networks, "_shipped_folder", lambda name: place / name)
+    assert networks.shipped() == []
     with pytest.raises(MissingError, match="'tiny' are not in this installation") as e:
         restore.find(None, None)
     assert "--weights FOLDER" in str(e.value)
     shutil.copytree(folder, place / "tiny")
     shutil.copytree(folder, place / "small")
-    assert models.shipped() == ["small", "tiny"]
+    assert networks.shipped() == ["small", "tiny"]
     assert restore.find(None, None).weights == "tiny"
     assert restore.find("UniRain", "small").weights == "small"
     with pytest.raises(MissingError, match="no such weights") as e:

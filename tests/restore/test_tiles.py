@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rainrag.errors import UsageError
+from rainrag.core.errors import UsageError
+from rainrag.models.input_spec import pad, quantise, unit
 from rainrag.restore import Contract, Tiling, tiles
-from rainrag.restore.contract import pad, quantise, unit
 
 
 @given(

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rainrag.errors import InputError
+from rainrag.core.errors import InputError
 from rainrag.voters.answers import Reply, decide, final_answer, from_logprobs, from_text, mean, read_out, variants
 
 VOCABULARY = {

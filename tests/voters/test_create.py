@@ -11,7 +11,7 @@ from importlib import import_module
 import pytest
 
 from rainrag import voters
-from rainrag.errors import UsageError
+from rainrag.core.errors import UsageError
 from rainrag.voters import Kind, create, members, panel
 
 URL = "http://127.0.0.1:8000/v1"
@@ -54,7 +54,7 @@ def test_a_spec_gives_a_voter_with_a_name_free_of_local_paths(spec: str, name: s
         (f"endpoint:@{URL}", "endpoint:MODEL@http"),
         ("endpoint:m@http://[broken", "endpoint:MODEL@http"),
         ("no.such.module:THING", "no voter at"),
-        ("rainrag.files:CHUNK", "is no rainrag.voters.Kind"),
+        ("rainrag.core.files:CHUNK", "is no rainrag.voters.Kind"),
         (",", "no voters are named"),
     ],
 )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rainrag.images import encode_png
-from rainrag.records import Question, Shown
+from rainrag.core.images import encode_png
+from rainrag.core.types import Question, Shown
 from rainrag.voters import VOTERS, create, prompt
 from rainrag.voters.endpoint import Server
 from rainrag.voters.mobilevlm import MobileSettings

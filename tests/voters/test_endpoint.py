@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rainrag import http
-from rainrag.errors import MissingError, UsageError
-from rainrag.http import RefusedError
-from rainrag.images import decode
+from rainrag.core import http
+from rainrag.core.errors import MissingError, UsageError
+from rainrag.core.http import RefusedError
+from rainrag.core.images import decode
 from rainrag.voters import create
-from tests.openai_server import Script, brightness, completion, pictures, serving
+from tests.core.openai_server import Script, brightness, completion, pictures, serving
 from tests.voters import tiny
 
 KEY = "sk-sesame-0123456789"
@@ -371,7 +371,7 @@ def test_voting_before_setup_says_so() -> None:
 
 def test_it_takes_no_gpu_and_says_when_a_rate_has_to_be_kept() -> None:
     """A rate is of one process: distill does not spread such a voter over a cluster's actors."""
-    from rainrag.distill import Poll
+    from rainrag.distill.stages import Poll
 
     free, slow = (create("endpoint:judge@http://nowhere/v1", rpm=rpm) for rpm in (None, 60))
     assert (free.paced, slow.paced) == (False, True)  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rainrag.errors import InputError, UsageError
+from rainrag.core.errors import InputError, UsageError
 from rainrag.voters import create
 from rainrag.voters.internvl_remote import MEAN, STD, shape_of_tiles, tiles
 from tests.voters import tiny

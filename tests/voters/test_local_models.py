@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from rainrag.errors import InputError, MissingError, RainRAGError, UsageError
-from rainrag.records import Question
+from rainrag.core.errors import InputError, MissingError, RainRAGError, UsageError
+from rainrag.core.types import Question
 from rainrag.voters import create
 from rainrag.voters.prompt import images_of
 from tests.voters import tiny

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from rainrag.errors import InputError
+from rainrag.core.errors import InputError
 from rainrag.voters import create
 from rainrag.voters.ldp import PROJECTORS, projector
 from rainrag.voters.mobilevlm import in_chat

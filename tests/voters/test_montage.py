@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from rainrag.images import U8
+from rainrag.core.images import U8
 from rainrag.voters.montage import capped, montage
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rainrag.errors import UsageError
+from rainrag.core.errors import UsageError
 from rainrag.voters import prompt as wording
 from rainrag.voters.prompt import Prompt, images_of
 from tests.conftest import picture

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rainrag.cascade import Query, Sizes, retrieve
-from rainrag.errors import IntegrityError, UsageError
-from rainrag.matrices import References
-from rainrag.records import Question, Shown
+from rainrag.core.errors import IntegrityError, UsageError
+from rainrag.core.types import Question, Shown
+from rainrag.retrieval.references import References
+from rainrag.retrieval.search import Query, Sizes, retrieve
 from rainrag.voters import statistical
 from rainrag.voters.statistical import MEANS, Statistical
 

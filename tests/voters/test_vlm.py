@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from rainrag.records import Shown
+from rainrag.core.types import Shown
 from rainrag.voters.answers import Reply
 from rainrag.voters.prompt import Parts, images_of
 from rainrag.voters.vlm import Judging, VlmVoter

@@ -32,8 +32,8 @@ from transformers import (
 )
 from transformers.models.got_ocr2.image_processing_got_ocr2 import GotOcr2ImageProcessor
 
-from rainrag import images
-from rainrag.records import Question, Shown
+from rainrag.core import images
+from rainrag.core.types import Question, Shown
 from rainrag.voters.ldp import PROJECTORS
 from tests.conftest import picture
 

@@ -1,0 +1,1 @@
+"""Experiments and measurements: tables of the paper, distillation, speed, the shipped weights."""

@@ -1,1 +1,0 @@
-"""Training: recipes, the pixel cache, balanced batches, the Lightning module and the run around it."""

@@ -1,0 +1,1 @@
+"""What knows nothing of rain: types, errors, files, images, statistics, jobs, the Hub."""

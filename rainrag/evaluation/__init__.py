@@ -1,0 +1,1 @@
+"""Numbers under a protocol: metrics, scores, test sets, runs and results."""

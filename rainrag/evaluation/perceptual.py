@@ -1,0 +1,118 @@
+"""Perceptual metrics by pyiqa (extra ``metrics``); one whose weights are not at hand is unavailable, with the reason.
+
+No substitutes: ST-LPIPS is not LPIPS, and is named as itself where it is asked for. Nothing is downloaded unless asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from rainrag.core.errors import MissingError
+from rainrag.core.images import U8
+
+#: Our names for pyiqa's, where the field says it otherwise.
+ALIASES = {"clip-iqa": "clipiqa", "lpips-alex": "lpips", "st-lpips": "stlpips"}
+
+
+class Metric:
+    """One perceptual metric.
+
+    Args:
+        name: pyiqa's name, or one of ``ALIASES``.
+        download: let pyiqa fetch its weights.
+
+    Raises:
+        MissingError: when it is unavailable; the message says why.
+    """
+
+    def __init__(self, name: str, download: bool = False, device: str = "cpu") -> None:
+        try:
+            import pyiqa
+        except ImportError as e:
+            raise MissingError(
+                f"'{name}' needs pyiqa, which is licensed for non-commercial use", hint="pip install 'rainrag[metrics]'"
+            ) from e
+        self.name = name
+        self.version = f"pyiqa{pyiqa.__version__.split('+')[0]}" if hasattr(pyiqa, "__version__") else "pyiqa"
+        real = ALIASES.get(name, name)
+        if real not in pyiqa.list_models():
+            raise MissingError(
+                f"pyiqa has no metric '{name}'", hint="python -c 'import pyiqa; print(pyiqa.list_models())'"
+            )
+        try:
+            # pyiqa prints what it does, also downloads that are about to be refused; our stdout is for results.
+            said = sys.stderr if download else io.StringIO()
+            with (
+                contextlib.redirect_stdout(said),
+                contextlib.redirect_stderr(said),
+                contextlib.nullcontext() if download else _no_network(),
+            ):
+                self.model = pyiqa.create_metric(real, device=device)
+        except MissingError:
+            raise
+        except Exception as e:  # pyiqa's metrics fail in many ways without their weights; the reason is passed on
+            raise MissingError(
+                f"'{name}' is unavailable: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else 'no reason given'}",
+                hint="--download lets pyiqa fetch its weights; or place the file where the message says",
+            ) from e
+        self.lower_is_better = bool(self.model.lower_better)
+        self.needs_target = self.model.metric_mode == "FR"
+        self.device = device
+
+    def __call__(self, out: U8, gt: U8 | None) -> float:
+        """Score one image, (H, W, 3) uint8."""
+        import torch
+
+        def tensor(x: U8) -> Any:
+            return torch.from_numpy(np.ascontiguousarray(x)).permute(2, 0, 1)[None].float().div(255).to(self.device)
+
+        with torch.no_grad():
+            value = (
+                self.model(tensor(out), tensor(gt)) if self.needs_target and gt is not None else self.model(tensor(out))
+            )
+        return float(value)
+
+
+@contextlib.contextmanager
+def _no_network() -> Iterator[None]:
+    """Make every download of weights raise with the file that is missing."""
+    import torch
+
+    def refuse(url: str, dst: str, *args: Any, **kwargs: Any) -> None:
+        raise MissingError(
+            f"weights {os.path.basename(str(dst))} are not at hand",
+            where=dst,
+            hint="--download fetches them; or place the file there",
+        )
+
+    name = "download_url_to_file"  # pyiqa's and torchvision's modules hold references of their own to it
+    holders = [m for m in list(sys.modules.values()) if m is not None and callable(vars(m).get(name))]
+    before = {m: vars(m)[name] for m in {*holders, torch.hub}}
+    urlopen = urllib.request.urlopen
+
+    def no_url(url: Any, *args: Any, **kwargs: Any) -> None:
+        refuse(str(getattr(url, "full_url", url)), os.path.basename(str(getattr(url, "full_url", url))))
+
+    offline = os.environ.get("HF_HUB_OFFLINE")
+    urllib.request.urlopen = no_url
+    for module in before:
+        setattr(module, name, refuse)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        urllib.request.urlopen = urlopen
+        for module, function in before.items():
+            setattr(module, name, function)
+        if offline is None:
+            del os.environ["HF_HUB_OFFLINE"]
+        else:
+            os.environ["HF_HUB_OFFLINE"] = offline
