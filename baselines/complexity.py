@@ -88,7 +88,7 @@ def measure(network: nn.Module, x: Tensor) -> tuple[int, int]:
 
 
 def of_network(name: str, network: nn.Module, x: Tensor, **authors: Any) -> Complexity:
-    """Count a network that is at hand."""
+    """Count a network that is available locally."""
     sizes = [(p.numel(), p.requires_grad) for p in network.parameters()]
     macs, conv = measure(network, x)
     return Complexity(name, sum(n for n, _ in sizes), sum(n for n, learns in sizes if learns), macs, conv, **authors)

@@ -56,7 +56,7 @@ class Hosts:
 
 @dataclass(frozen=True)
 class File:
-    """A weights file at hand.
+    """A weights file available locally.
 
     Args:
         network: name.
@@ -241,7 +241,7 @@ def _weights_in(folder: Path, ref: str) -> list[Path]:
     return found
 
 
-# ---------------------------------------------------------------- what is at hand
+# ---------------------------------------------------------------- what is available locally
 def loading(name: str, path: Path) -> tuple[bool, str | None]:
     """Whether a file loads strictly into a network, and why not."""
     try:

@@ -129,7 +129,7 @@ REAL = "trained for a forward that puts the residual blocks before the LSTM and 
 ABLATION = "trained for a variant of the paper's ablation (other memory, input, number of stages or loss)"
 
 #: Files whose keys fit PReNet, or nearly, and whose images are wrong: path below logs/ -> (bytes, sha256, sha256 of the
-#: first convolution's weights, by which they are known when they were saved anew; reason).
+#: first convolution's weights, by which they are known when they were saved again; reason).
 FOREIGN = {
     "real/PReNet1.pth": (
         681694, "eba0c0ed941565abce9c61ceb8b36ff5e1532320c20efc11843f5f7fc810f7bb", "68e067fd75694ab1", REAL,
@@ -162,7 +162,7 @@ FIRST = "conv0.0.weight"
 def refuse_foreign(given: dict[str, Any]) -> None:
     """Refuse the authors' weights that were made for other forwards: most load without a missing key.
 
-    They are known by their content: whatever the file is called, and however they were saved or wrapped anew.
+    They are known by their content: whatever the file is called, and however they were saved or wrapped again.
 
     Args:
         given: ``path`` of the file, ``network``.

@@ -18,7 +18,7 @@ from rainrag.models.unirain.blocks import upsample
 
 
 class PromptBlock(nn.Module):
-    """A prompt made for the image at hand: learned components, mixed by the features' means (section 3.1).
+    """A prompt made for the current image: learned components, mixed by the features' means (section 3.1).
 
     Args:
         channels: of the features that choose.

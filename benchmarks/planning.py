@@ -19,7 +19,7 @@ from rainrag.evaluation.run import Settings, is_there
 from rainrag.evaluation.submissions import Entrant
 from rainrag.evaluation.testsets import Opened
 
-#: The user's own splits: what is asked for where no test set is at hand.
+#: The user's own splits: what is asked for where no test set is available locally.
 DEFAULT = ("own-drs", "own-drd", "own-nrs", "own-nrd")
 
 
@@ -78,7 +78,7 @@ class Asked:
     Args:
         experiment: of ``rainrag.benchmarks.tables``, or None.
         models: names; empty for the experiment's, else UniRain.
-        testsets: as ``testsets.open_set`` takes them; empty for the experiment's, else all that are at hand.
+        testsets: as ``testsets.open_set`` takes them; empty for the experiment's, else all that are available locally.
         weights: by model; under "" for the only one.
         folder: images that were made elsewhere, and the name they go by.
         pattern, suffix: how their names belong to those of a test set.
@@ -112,7 +112,9 @@ def plan(asked: Asked, settings: Settings, root: Path) -> tuple[list[Step], list
     missing: list[Missing] = []
     opened = list(_opened(names, asked.limit, optional, missing))
     if not opened and optional:
-        missing.append(Missing("none of its test sets is at hand", "rainrag ingest NAME, or --testset NAME=FOLDER"))
+        missing.append(
+            Missing("none of its test sets is available locally", "rainrag ingest NAME, or --testset NAME=FOLDER")
+        )
     steps, loaded = [], {}
     if not opened:  # what else would be missing
         for entry in entries:

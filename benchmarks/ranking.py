@@ -132,7 +132,7 @@ def published_of(result: Result, claims: Sequence[Any] | None = None) -> tuple[P
     """Figures of the result's model on its test set.
 
     Args:
-        claims: of the model's card, where they are at hand; read from the card if not given (needs torch).
+        claims: of the model's card, where they are available locally; read from the card if not given (needs torch).
     """
     if claims is None:
         claims = baselines.card_of(result.model).claims if result.model in baselines.TABLE else ()

@@ -4,7 +4,7 @@
 
     audit     which clean photographs show a scene of a known test set
     render    rain on the others: photographic rain of four types with planted faults, and additive layers by day
-    ingest    both, and the training parts of the streak sets at hand, as datasets
+    ingest    both, and the training parts of the streak sets available locally, as datasets
     store     the unlabelled real photographs as reference store
     distill   the rendered rain, judged by the statistical voters
     train     a tiny UniRain by recipes/shipped-tiny.yaml, then on larger crops by shipped-tiny-crops.yaml
@@ -159,7 +159,7 @@ def _said(what: str) -> Any:
 
 # ---------------------------------------------------------------- datasets
 def do_ingest(data: Path, work: Path) -> None:
-    """Rendered rain and the training parts of the pairs at hand; scenes of the ledger stay out, and are listed."""
+    """Rendered rain and the training parts of the pairs available locally; scenes of the ledger stay out, and are listed."""
     one = jobs.create("local", workers=1)
     rendered = sources.get("rendered")
     named = {"rendered": rendered, "layers": ingest.renamed(rendered, "layers")}

@@ -50,7 +50,7 @@ def baselines() -> str:
 
 
 def leaderboard() -> str:
-    """PSNR of a few models on the sets at hand."""
+    """PSNR of a few models on the sets available locally."""
     from rainrag.evaluation import results
 
     rows = []
@@ -74,7 +74,7 @@ def leaderboard() -> str:
 
 
 def filled(text: str) -> str:
-    """README with its tables made anew."""
+    """README with its tables made again."""
     for name, make in (("sources", sources), ("baselines", baselines), ("leaderboard", leaderboard)):
         text = re.sub(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",

@@ -157,7 +157,7 @@ def trained(r: Result) -> str:
         return "nothing"
     said = f"the training part of {', '.join(r.trained_on)}"
     if r.clean is None:
-        said += ", which is not at hand: whether it shows scenes of this set was not compared"
+        said += ", which is not available locally: whether it shows scenes of this set was not compared"
     elif not r.clean["complete"]:
         said += ": scenes that are known to be in it are marked; others were not compared"
     note = networks.load().get(r.model, {}).get("weights", {}).get(r.weights)

@@ -83,7 +83,7 @@ def fresh(root: Path) -> list[str]:
 
 
 def accept(root: Path) -> int:
-    """Write the roll anew from what is there; how many runs it holds."""
+    """Write the roll again from what is there; how many runs it holds."""
     roll = {name(root, p): read_json(p)["digest"] for p in results.find(root)}
     write_json(root / ROLL, roll)
     return len(roll)

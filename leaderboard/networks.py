@@ -1,6 +1,6 @@
 """What the cards of the networks say, as data: the site is built without torch, which the networks themselves need.
 
-``python -m rainrag.leaderboard.networks`` writes ``published/networks.json`` anew; a test fails when it is out of date.
+``python -m rainrag.leaderboard.networks`` writes ``published/networks.json`` again; a test fails when it is out of date.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ READING = """<details class="reading"><summary>How to read the tables</summary><
 <li>The line beside a figure is its 95 % interval over scenes (bootstrap), all on one scale.</li>
 <li><b>Clean</b> is the score on scenes that the weights are not known to have seen in training.
 <span class="badge warn">seen</span> marks weights that have seen some;
-<span class="badge">not compared</span>, weights whose training set is known and not at hand, so that its scenes were
+<span class="badge">not compared</span>, weights whose training set is known and not available, so that its scenes were
 not looked at; <span class="badge">unknown</span>, weights of which nobody says what they were trained on.</li>
 <li><b>Published</b> is what a paper or repository says of the same method here, and how far ours is from it.
 Its protocol is in the details; <b class="mark">†</b> is a figure not verified at its source.</li>

@@ -44,7 +44,7 @@ def ingest(
         root: the unpacked set.
         out: where the dataset goes.
         subset: ``folder``: DRS, DRD, NRS or NRD for all pairs.
-        workers: processes; one a core if not given.
+        workers: processes; default: one per core.
         settings: as ``rainrag.data.ingest.ingest`` takes them: splits, limit, per_scene, link …
     """
     from rainrag.core.jobs import create
@@ -148,7 +148,7 @@ def bench(
         testset: a name of ``rainrag.evaluation.testsets``, or ``folder:LQ,GT``.
         weights: as ``rainrag bench --weights`` takes them.
         out: folder of results; the workspace's if not given.
-        limit: only so many images.
+        limit: maximum number of images.
         settings: fields of ``rainrag.evaluation.run.Settings``.
     """
     from rainrag.core import workspace

@@ -18,10 +18,10 @@ from rainrag.core import images
 
 @pytest.fixture
 def real_data() -> Path:
-    """The folder of real photographs and pairs; skips where it is not at hand."""
+    """The folder of real photographs and pairs; skips where it is not available locally."""
     root = os.environ.get("RAINRAG_TESTDATA")
     if not root or not (Path(root) / "data").is_dir():
-        pytest.skip("RAINRAG_TESTDATA is not set: the real data are not at hand")
+        pytest.skip("RAINRAG_TESTDATA is not set: the real data are not available locally")
     return Path(root) / "data"
 
 

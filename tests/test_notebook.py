@@ -1,4 +1,4 @@
-"""The notebook in docs/ runs from its first cell to its last, as it stands, in a kernel of its own."""
+"""The notebook in docs/ runs from its first cell to its last, as it stands, in its own kernel."""
 
 from __future__ import annotations
 

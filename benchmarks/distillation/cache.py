@@ -1,4 +1,4 @@
-"""What was measured on cases, kept in parquet: rendering and measuring take minutes, deciding anew takes seconds."""
+"""What was measured on cases, kept in parquet: rendering and measuring take minutes, deciding again takes seconds."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write(path: Path, looked: Iterable[Looked]) -> None:
 
 
 def read(path: Path) -> list[Looked]:
-    """What was measured, the gate's decisions made anew by today's limits."""
+    """What was measured, the gate's decisions made again by today's limits."""
     return [_looked(r) for r in read_table(path)]
 
 

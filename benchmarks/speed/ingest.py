@@ -111,7 +111,7 @@ def _processor_seconds() -> float:
 
 
 def measure(work: Callable[[Path, Path, int], None], root: Path, out: Path, workers: int) -> tuple[float, float, float]:
-    """Seconds, processor seconds, and peak memory of the largest process in MB, of one run in a process of its own."""
+    """Seconds, processor seconds, and peak memory of the largest process in MB, of one run in its own process."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     child = context.Process(target=_child, args=(work, root, out, workers, queue))

@@ -319,7 +319,7 @@ def main() -> None:
         print()
         show_networks(networks)
         if not torch.cuda.is_available():
-            print("\nno GPU at hand: not measured there")
+            print("\nno GPU here: not measured there")
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ def main() -> None:
         print(f"{g['device']}, bf16: {g['unirain']['ms']:.1f} ms and {g['unirain']['mib']:.0f} MiB, Restormer "
               f"{g['restormer']['ms']:.1f} ms and {g['restormer']['mib']:.0f} MiB")  # fmt: skip
     else:
-        print("no GPU at hand: not measured there")
+        print("no GPU here: not measured there")
 
 
 if __name__ == "__main__":

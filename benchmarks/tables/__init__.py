@@ -50,7 +50,7 @@ class Experiment:
         protocols: empty for those of each test set.
         published: file below ``leaderboard/published``.
         about: what it shows and how it is made, for people.
-        optional: test sets that are not at hand are left out without a complaint.
+        optional: test sets that are not available locally are left out without a complaint.
     """
 
     name: str

@@ -34,7 +34,7 @@ def fixtures() -> Path:
     folder = Path(os.environ.get("RAINRAG_TESTDATA", "")) / "fixtures"
     if not (folder / "seeded_state.py").is_file():
         raise MissingError(
-            "the fixtures are not at hand", hint="RAINRAG_TESTDATA names the folder that holds fixtures/"
+            "the fixtures are not available locally", hint="RAINRAG_TESTDATA names the folder that holds fixtures/"
         )
     return folder
 

@@ -1,4 +1,4 @@
-"""Every pair set that is at hand: the input, classical methods, published weights, and the UniRain in the package."""
+"""Every available pair set: the input, classical methods, published weights, and the UniRain in the package."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from rainrag.evaluation.testsets import TABLE
 
 EXPERIMENT = Experiment(
     name="real-sets",
-    title="All pair sets at hand",
-    about="Released weights as they are, on every test set with targets that is at hand. With --model only that one.",
+    title="All pair sets available locally",
+    about="Released weights as they are, on every available test set with targets. With --model only that one.",
     entries=tuple(Entry(n) for n in ("input", "median", "guided", "prenet", "prenet-r", "prn", "prn-r", "unirain")),
     testsets=tuple(n for n, t in TABLE.items() if t.paired),
     optional=True,

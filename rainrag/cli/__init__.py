@@ -61,7 +61,7 @@ def main() -> None:
     except (typer.Abort, typer.Exit) as e:
         sys.exit(getattr(e, "exit_code", 1))
     except OSError as e:  # a folder that may not be written, a full disk: the machine's fault, not ours
-        what = f"the system refused: {e.strerror or e}"
+        what = f"operating system error: {e.strerror or e}"
         fail(RainRAGError(what, where=e.filename, hint="check that the path exists, is yours, and has space"))
     except (MemoryError, BrokenExecutor) as e:
         what = "out of memory" if isinstance(e, MemoryError) else "a worker process died, most likely out of memory"

@@ -43,12 +43,12 @@ def audit(
         ),
     ] = None,
     gates: Annotated[bool, typer.Option("--gate/--no-gate", help="Check pairs for faults.")] = True,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Find undecodable files, unsound pairs, duplicates, and scenes shared between training and test sets.
 
-    Exit code 0 whatever is found, unless --fail-on names it. Training scenes of any test set at hand are known by the
+    Exit code 0 whatever is found, unless --fail-on names it. Training scenes of the available test sets are known by the
     packaged ledger; more are added with --ledger.
     """
     from rainrag.cli.ingesting import own_layout, say_layout

@@ -38,7 +38,7 @@ def bench(
     testset: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME, NAME=FOLDER, or folder:INPUTS,TARGETS; repeatable. All at hand if not given.",
+            help="NAME, NAME=FOLDER, or folder:INPUTS,TARGETS; repeatable. Default: all that are available locally.",
             autocompletion=complete.testsets,
         ),
     ] = None,
@@ -139,7 +139,7 @@ def _by_model(given: Iterable[str], models: Sequence[str]) -> dict[str, str]:
 
 
 def _trained(asked: Asked, recipe: str, data: Path | None, dry_run: bool) -> Asked:
-    """The models trained by a recipe, each in a run of its own; a run that was broken off goes on."""
+    """The models trained by a recipe, each in its own run; a run that was broken off goes on."""
     from dataclasses import replace
 
     from rainrag.benchmarks import planning

@@ -46,7 +46,7 @@ def demo(
             help="Folder for everything, and the run's workspace; rainrag-demo, with the name of --data, if not given."
         ),
     ] = None,
-    scenes: Annotated[int, typer.Option(min=8, help="Scenes to render; at most so many of your pairs.")] = 64,
+    scenes: Annotated[int, typer.Option(min=8, help="Scenes to render; maximum number of your pairs.")] = 64,
     seed: Annotated[int, typer.Option(help="Of the rendered rain.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

@@ -141,11 +141,11 @@ class Demo:
         return report
 
     def _pairs(self) -> int:
-        """Pairs at hand."""
+        """Available pairs."""
         return sum(r["gt_sha256"] is not None for d in self.data for r in dataset.read_rows(d, ["gt_sha256"]))
 
     def _photographs(self) -> int:
-        """Photographs without a target at hand."""
+        """Available photographs without a target."""
         return sum(r["gt_sha256"] is None for d in self.data for r in dataset.read_rows(d, ["gt_sha256"]))
 
     def audit(self, advance: Advance) -> str:

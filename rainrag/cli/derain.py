@@ -53,7 +53,7 @@ def derain(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Mean over 8 flips and quarter turns, in 8 times the time.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results anew that are there already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing results.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Take the rain out of photographs: same format, size, bit depth, alpha and metadata as the originals.
@@ -168,6 +168,6 @@ def _show(report: dict[str, Any], tile: str, todo: Sequence[Job]) -> None:
         ],
     )
     if report["skipped"]:
-        console.say(f"{report['skipped']} results were there already: --overwrite makes them anew")
+        console.say(f"{report['skipped']} results exist already: --overwrite replaces them")
     if report["compare"]:
         console.say(f"before and after: {escape(report['compare'])}")

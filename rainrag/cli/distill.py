@@ -85,17 +85,19 @@ def distill(
         str | None,
         typer.Option(help="The paper's ablations: vlm-only, no-retrieval, no-generation.", rich_help_panel=RETRIEVAL),
     ] = None,
-    per_scene: Annotated[int | None, typer.Option(min=1, help="At most so many training pairs a scene.")] = None,
-    quota: Annotated[int | None, typer.Option(min=1, help="At most so many training pairs a subset.")] = None,
+    per_scene: Annotated[int | None, typer.Option(min=1, help="Maximum number of training pairs per scene.")] = None,
+    quota: Annotated[int | None, typer.Option(min=1, help="Maximum number of training pairs per subset.")] = None,
     seed: Annotated[int, typer.Option(help="Of the test part, the audit sample and random references.")] = 0,
     engine: Annotated[str, typer.Option(help="local or ray.", rich_help_panel=MACHINE)] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes or actors; one a core if not given.", rich_help_panel=MACHINE)
+        int | None, typer.Option(min=1, help="Processes or actors; default: one per core.", rich_help_panel=MACHINE)
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="Of a Ray cluster; one is started here if not given.", rich_help_panel=MACHINE)
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where other settings were used.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Discard existing results if the settings differ.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Probe this machine for a minute, print costs, write nothing.")
     ] = False,

@@ -29,11 +29,13 @@ def ingest(
     root: Annotated[Path | None, typer.Option(help="The unpacked set.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the dataset goes.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Only this split; repeatable.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many pairs.")] = None,
-    per_scene: Annotated[int | None, typer.Option(min=1, help="At most so many pairs a scene.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of pairs.")] = None,
+    per_scene: Annotated[int | None, typer.Option(min=1, help="Maximum number of pairs per scene.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
     link: Annotated[bool, typer.Option("--link/--embed", help="Keep paths instead of bytes.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where other settings were used.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Discard existing results if the settings differ.")
+    ] = False,
     lq_glob: Annotated[str | None, typer.Option(help="folder: the rainy files, relative to --root.")] = None,
     gt_glob: Annotated[str | None, typer.Option(help="folder: their clean files; * must stand for the same.")] = None,
     pattern: Annotated[
@@ -108,7 +110,7 @@ def ingest(
     if not where.is_dir():
         own_way = "--root FOLDER of your pairs or photographs"
         hint = own_way if name == "folder" else f"rainrag download {name}, or --root FOLDER of the unpacked set"
-        raise MissingError(f"'{name}' is not at hand", where=where, hint=hint)
+        raise MissingError(f"'{name}' is not available locally", where=where, hint=hint)
     layout = None
     if name == "folder":
         layout = ingesting.own_layout(pattern, suffix, unlabelled, lq_glob, gt_glob)

@@ -175,7 +175,7 @@ def render(
     dry_run: bool,
     overwrite: bool,
 ) -> None:
-    """Write rendered rain below ``root``, which is then ingested like any set; say which photographs were no use.
+    """Write rendered rain below ``root``, which is then ingested like any set; report photographs that could not be used.
 
     Raises:
         UsageError: when no number of scenes is given and nothing was rendered before.

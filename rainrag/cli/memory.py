@@ -11,7 +11,7 @@ _MOST = 2**31 - 1
 def keep() -> None:
     """Keep freed memory for the next layer.
 
-    glibc asks the system anew for every array above 32 MiB and gives it back at once; on feature maps of photographs the
+    glibc asks the system again for every array above 32 MiB and gives it back at once; on feature maps of photographs the
     page faults can take as long as the arithmetic. The price is memory: holes in the heap are not given back. It is a
     setting of the whole process: verbs ask for it, the Python API does not. Without glibc nothing changes.
     """

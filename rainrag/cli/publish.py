@@ -21,11 +21,11 @@ def verify(
     ] = None,
     store: Annotated[str | None, typer.Option(help="The reference store.")] = None,
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Rebuild splits from the data at hand and say what differs from their lock.
+    """Rebuild splits from the data available locally and report what differs from their lock.
 
     Exit code 5 when anything differs.
     """

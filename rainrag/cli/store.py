@@ -19,7 +19,7 @@ Where = Annotated[
     typer.Option("--store", help="A folder, or http://host:port of a Chroma server; the workspace's if not given."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")]
 ENCODERS = "Encoders"
 
 
@@ -55,7 +55,7 @@ def build(
         typer.Option("--set", help="NAME=VALUE of an encoder (docs: Encoders).", rich_help_panel=ENCODERS),
     ] = None,
     workers: Workers = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where a store is.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard an existing store.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the photographs, write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -155,7 +155,7 @@ def verify(store: Where = None, as_json: Json = False) -> None:
         for p in problems:
             typer.echo(p)
         console.say(
-            f"{len(problems)} problems; the index is made anew by: rainrag store rebuild"
+            f"{len(problems)} problems; the index is made again by: rainrag store rebuild"
             if problems
             else f"{len(opened.keys)} references, all sound"
         )
@@ -164,7 +164,7 @@ def verify(store: Where = None, as_json: Json = False) -> None:
 
 
 def rebuild(store: Where = None, as_json: Json = False) -> None:
-    """Make the index anew from the parquet."""
+    """Make the index again from the parquet."""
     from rainrag.retrieval.store import Store
 
     opened = Store.open(_where(store))

@@ -47,7 +47,7 @@ def train(
         typer.Option("--set", help="KEY=VALUE of the recipe: lr=1e-3, network.preset=tiny; repeatable."),
     ] = None,
     logger: Annotated[str, typer.Option(help="tensorboard, wandb or none.")] = "tensorboard",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode; one a core if not given.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode; default: one per core.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MACHINE)] = "auto",
     devices: Annotated[int | None, typer.Option(min=1, help="GPUs of each machine.", rich_help_panel=MACHINE)] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Machines, under torchrun.", rich_help_panel=MACHINE)] = 1,

@@ -91,7 +91,7 @@ def _commit(name: str, revision: str | None) -> str:
             cached = hub.snapshot_download(name, revision=revision, local_files_only=True)
         except (LocalEntryNotFoundError, HFValidationError, OSError):
             raise MissingError(
-                f"the model '{name}' is not at hand and the Hub gave none: {str(e).splitlines()[0]}",
+                f"the model '{name}' is not available locally and the Hub gave none: {str(e).splitlines()[0]}",
                 hint="run where the Hub can be reached, or give a local folder in place of the name",
             ) from e
         return Path(cached).name

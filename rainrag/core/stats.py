@@ -1,4 +1,4 @@
-"""Intervals and paired tests over scenes: all images of one scene stand or fall together.
+"""Intervals and paired tests over scenes: scenes are the resampling unit (cluster bootstrap).
 
 References: Efron and Tibshirani 1993 (bootstrap), Pitman 1937 (sign-flip permutation test), Holm 1979.
 """
@@ -139,7 +139,7 @@ def ranks(
     ``groups`` tells which ones these images cannot tell apart.
 
     Args:
-        compared: what ``compare`` gave for these scores, where it is at hand.
+        compared: what ``compare`` gave for these scores, where it is available locally.
     """
     better = dict.fromkeys(scores, 0)
     worse = dict.fromkeys(scores, 0)

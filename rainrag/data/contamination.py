@@ -1,6 +1,6 @@
 """The contamination ledger: perceptual hashes of test scenes, and which set was merged from which. No pixels.
 
-The ledger in the package covers the test sets that were at hand; a user's own is kept in the workspace and read
+The ledger in the package covers the test sets that were available locally; a user's own is kept in the workspace and read
 besides. Ingest, distill and train leave every ledger scene out of training data.
 """
 

@@ -211,7 +211,7 @@ def _told_apart(out: Path, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The configs, each with a word that changes with its rows.
 
     ``datasets`` finds what it has cached of a local folder by the folder's name and this YAML, not by the files: without
-    the word it would go on giving the old rows of a folder that was made anew, or those of another ``splits``.
+    the word it would go on giving the old rows of a folder that was made again, or those of another ``splits``.
     """
     digests: dict[Path, str] = {}
     for config in found:

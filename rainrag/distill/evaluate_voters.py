@@ -465,7 +465,7 @@ def _known(faults: Sequence[str]) -> None:
 
 
 def again(looked: Sequence[Looked], limits: pair_checks.Limits = pair_checks.DEFAULT) -> list[Looked]:
-    """The gate's decisions anew from its measures, after a change of limits."""
+    """The gate's decisions again from its measures, after a change of limits."""
     return [
         x if x.measures is None else replace(x, reason=pair_checks.decide(x.measures, x.night, x.drop, limits).reason)
         for x in looked

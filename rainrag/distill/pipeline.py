@@ -187,7 +187,7 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
             raise IntegrityError(
                 f"this folder was made with other {', '.join(differs)}",
                 where=out,
-                hint="choose another --out, or repeat with --overwrite to start anew",
+                hint="choose another --out, or repeat with --overwrite to discard existing results",
             )
         return
     write_json(marker, identity)
@@ -297,7 +297,7 @@ def _saved(outcome: Outcome) -> float | None:
 
 
 def verify(folder: Path, request: Request, progress: Progress | None = None) -> list[str]:
-    """Rebuild the splits from what is at hand and say what differs from their lock. Empty when nothing does.
+    """Rebuild the splits from what is available locally and report what differs from their lock. Empty when nothing does.
 
     The lock's settings and voters are used; data and store are the request's.
 

@@ -1,6 +1,6 @@
 """Splits on the Hub: lock, ballots and verdicts always, pixels where their licence permits or the user has the rights.
 
-What is published is first laid out in a folder of its own, then sent in commits of a few files; files that the
+What is published is first laid out in its own folder, then sent in commits of a few files; files that the
 repository already has are not sent again, so a broken upload goes on where it stopped.
 """
 

@@ -32,7 +32,7 @@ from rainrag.retrieval.store import Store
 from rainrag.voters import voting
 
 ABLATIONS = ("vlm-only", "no-retrieval", "no-generation")
-EXAMINED = "examined"  # below the work folder; what stays when a distillation starts anew
+EXAMINED = "examined"  # below the work folder; what stays when a distillation starts again
 Progress = Callable[[str, int], None]
 
 __all__ = [
@@ -61,8 +61,8 @@ class Settings:
         audit_share: share of pairs on which all vote, for the statistics of agreement.
         ablate: one of ``ABLATIONS`` or None.
         seed: of the audit sample, random references and the choice of test scenes.
-        per_scene: at most so many kept pairs a scene in training.
-        quota: at most so many training pairs a subset.
+        per_scene: maximum number of kept pairs per scene in training.
+        quota: maximum number of training pairs per subset.
     """
 
     sizes: Sizes = field(default_factory=Sizes)

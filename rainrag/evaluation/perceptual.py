@@ -1,4 +1,4 @@
-"""Perceptual metrics by pyiqa (extra ``metrics``); one whose weights are not at hand is unavailable, with the reason.
+"""Perceptual metrics by pyiqa (extra ``metrics``); one without local weights is unavailable, with the reason.
 
 No substitutes: ST-LPIPS is not LPIPS, and is named as itself where it is asked for. Nothing is downloaded unless asked.
 """
@@ -88,7 +88,7 @@ def _no_network() -> Iterator[None]:
 
     def refuse(url: str, dst: str, *args: Any, **kwargs: Any) -> None:
         raise MissingError(
-            f"weights {os.path.basename(str(dst))} are not at hand",
+            f"weights {os.path.basename(str(dst))} are not available locally",
             where=dst,
             hint="--download fetches them; or place the file there",
         )

@@ -67,7 +67,7 @@ def find(name: str, weights: str | None, kin: Sequence[str] = ()) -> Entrant:
         kin: sources that the test set is akin to, best first.
 
     Raises:
-        MissingError: when weights are not at hand, with the way to get them.
+        MissingError: when weights are not available locally, with the way to get them.
         UsageError: for an unknown name or tag.
     """
     if name.lower() == "unirain":
@@ -182,7 +182,7 @@ def _at_hand(card: Card, weights: Weights) -> Path:
         if path.stat().st_size == weights.archive.size and sha256_file(path) == weights.archive.sha256:
             return path
     raise MissingError(
-        f"the weights '{weights.tag}' of '{card.name}' are not at hand",
+        f"the weights '{weights.tag}' of '{card.name}' are not available locally",
         hint=f"rainrag weights fetch {card.name} --tag {weights.tag}, or --weights {card.name}=FILE",
     )
 

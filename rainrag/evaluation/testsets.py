@@ -38,7 +38,7 @@ class TestSet:
         paired: has targets; without, only no-reference metrics can be computed.
         protocols: that figures on it are usually quoted under.
         kin: sources whose weights suit it, best first.
-        folder: where it lies below ``$RAINRAG_TESTDATA/data``, for those that are at hand.
+        folder: where it lies below ``$RAINRAG_TESTDATA/data``, for those that are available locally.
         notes: what a reader of its figures should know.
     """
 
@@ -132,7 +132,7 @@ _SETS = (
 TABLE: dict[str, TestSet] = {t.name: t for t in _SETS}
 
 #: Test set -> source -> keys of its scenes that are known to be in the source's training part: what has been seen in
-#: the samples at hand. Other scenes may be there as well.
+#: the samples available locally. Other scenes may be there as well.
 LEAKS: dict[str, dict[str, tuple[str, ...]]] = {
     "rain100l": {"rain200l": ("1", "2"), "rain200h": ("1", "2")},
     "rain100h": {"rain200l": ("1", "2"), "rain200h": ("1", "2")},
@@ -189,7 +189,7 @@ def _group(shard: str, group: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Opened:
-    """A test set whose images are at hand.
+    """A test set whose images are available locally.
 
     Args:
         name: of the set; with ``-firstN`` for the first N images alone.
@@ -279,11 +279,11 @@ def open_set(asked: str, limit: int | None = None) -> Opened:
 
     Args:
         asked: ``NAME``; ``NAME=FOLDER`` for a copy (dataset or unpacked release) elsewhere; ``folder:INPUTS,TARGETS``.
-        limit: only the first so many images.
+        limit: number of images, from the first.
 
     Raises:
         UsageError: for an unknown name.
-        MissingError: when it is not at hand, with the way to get it.
+        MissingError: when it is not available locally, with the way to get it.
         InputError: when no image of it can be read.
     """
     if asked.startswith("folder:"):
@@ -305,7 +305,7 @@ def _place(testset: TestSet) -> Path:
     for place in places(testset):
         if place.is_dir() and any(place.iterdir()):
             return place
-    raise MissingError(f"the test set '{testset.name}' is not at hand", hint=how(testset))
+    raise MissingError(f"the test set '{testset.name}' is not available locally", hint=how(testset))
 
 
 def _own(folders: str) -> tuple[TestSet, list[dict[str, Any]]]:

@@ -72,7 +72,7 @@ def _references(folder: Path) -> int:
 def _strange(store: Store | None, lock: dict[str, Any]) -> str | None:
     """Why a store cannot show the references, else None."""
     if store is None:
-        return "no reference store was at hand (--store DIR)"
+        return "no reference store was available locally (--store DIR)"
     if store.fingerprint != lock["store"]["fingerprint"]:
         return "the reference store has changed since"
     return None

@@ -177,7 +177,7 @@ def datasets(root: Path) -> list[Path]:
 def photographs(data: Sequence[Path], known: Mapping[str, str] | None = None, say: Unread | None = None) -> list[Shard]:
     """Shards of photographs of folders, files and datasets. Of datasets, only unlabelled rows of real rain are taken.
 
-    Shards are named by their content, so a changed file is measured anew, and one that was only moved is not.
+    Shards are named by their content, so a changed file is measured again, and one that was only moved is not.
 
     Args:
         known: sha256 by key of photographs that are in the store already; these are passed over.
@@ -296,7 +296,7 @@ def build(
     Args:
         where: folder, or address of a Chroma server.
         add: add to an existing store; its encoders must be these.
-        overwrite: start anew.
+        overwrite: start again.
         progress: called with the number of photographs done, again and again.
         planned: called once with the number of photographs to measure.
         say: as for ``photographs``.
@@ -345,7 +345,7 @@ def _measure(
 
 
 def clear(path: Path) -> None:
-    """Remove what earlier builds of ours wrote into a folder, and nothing else; the index is made anew in its place."""
+    """Remove what earlier builds of ours wrote into a folder, and nothing else; the index is made again in its place."""
     for name in ("triplets", ".rainrag"):
         shutil.rmtree(path / name, ignore_errors=True)
     for name in ("store.json", "bad.json", "removed.json", "timings.log"):

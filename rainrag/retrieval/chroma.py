@@ -91,7 +91,7 @@ class Index:
         return found
 
     def make(self, parts: Iterable[Sequence[dict[str, Any]]]) -> None:
-        """Make the collection anew.
+        """Make the collection again.
 
         Args:
             parts: rows with ``key``, ``caption``, ``text`` and metadata, some hundreds at a time.

@@ -280,7 +280,7 @@ class Store:
         return Index(self.path, self.server, self.fingerprint, len(self.keys))
 
     def rebuild(self, progress: Callable[[int], None] | None = None) -> None:
-        """Make the index anew from the parquet, in batches, by one writer."""
+        """Make the index again from the parquet, in batches, by one writer."""
         with lock(self.path / ".lock"):
             self.rebuild_locked(progress)
 

@@ -124,7 +124,7 @@ class Training(lightning.LightningModule):
         if not bool(torch.isfinite(loss.detach())):
             raise IntegrityError(
                 f"the loss is no finite number at step {self.trainer.global_step}",
-                hint="start anew with a lower lr (--set lr=1e-4), with clipping (--set clip=1.0), with a warm-up "
+                hint="start again with a lower lr (--set lr=1e-4), with clipping (--set clip=1.0), with a warm-up "
                 "(--set warmup=1000), or with --set precision=32",
             )
 
@@ -188,7 +188,7 @@ class Training(lightning.LightningModule):
         if not all(map(math.isfinite, losses)):
             raise IntegrityError(
                 f"the probe's loss is no finite number at step {self.trainer.global_step}",
-                hint="start anew with a lower lr, with clipping or with --set precision=32",
+                hint="start again with a lower lr, with clipping or with --set precision=32",
             )
         weights = self.weighting.update(losses)
         figures |= {"step": self.trainer.global_step, "weights": dict(zip(self.types, weights, strict=True))}

@@ -370,7 +370,7 @@ def _fit(trainer: Any, module: Training, request: Request, ready: Prepared, chec
 
 
 class _Clock:
-    """Seconds of a run over all its sittings; metadata, so in a file of its own."""
+    """Seconds of a run over all its sittings; metadata, so in its own file."""
 
     def __init__(self, out: Path) -> None:
         self.path = out / "seconds.json"

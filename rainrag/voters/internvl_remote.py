@@ -111,7 +111,7 @@ class RemoteInternVL:
 
         Raises:
             InputError: when the repository's code does not run under the installed transformers.
-            MissingError: when the files are not at hand.
+            MissingError: when the files are not available locally.
         """
         from transformers import AutoModel, AutoTokenizer
 

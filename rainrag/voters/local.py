@@ -98,7 +98,7 @@ def pretrained(cls: Any, weights: Weights, settings: Local, **more: Any) -> Any:
 
     Raises:
         InputError: when the files lack weights of the model: it would judge by random numbers.
-        MissingError: when the files are not at hand.
+        MissingError: when the files are not available locally.
     """
     placed = {**arguments(settings), **more}
     with reaching(weights.name):

@@ -74,7 +74,7 @@ class MobileVlm:
 
         Raises:
             InputError: when the folder holds no MobileVLM.
-            MissingError: when files are not at hand.
+            MissingError: when files are not available locally.
         """
         from rainrag.voters.mobilevlm_net import MobileVlmNet
 

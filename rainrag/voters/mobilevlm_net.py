@@ -50,7 +50,7 @@ class MobileVlmNet:
 
     Raises:
         InputError: when a configuration or weights are not those of a MobileVLM.
-        MissingError: when files are not at hand.
+        MissingError: when files are not available locally.
     """
 
     def __init__(self, pin: Pin, vision_pin: Pin, settings: Local) -> None:

@@ -113,7 +113,7 @@ class Statistical:
         signals = store.signals()
         signal, used, _, _ = MEANS[self.name]
         if signal not in signals:
-            raise IntegrityError(f"the store has no signal '{signal}'", where=store.path, hint="build it anew")
+            raise IntegrityError(f"the store has no signal '{signal}'", where=store.path, hint="build it again")
         values = signals[signal][:, :used]
         middle = np.median(values, axis=0)
         spread = np.median(np.abs(values - middle), axis=0) * 1.4826 + 0.05 * values.std(axis=0) + 1e-6

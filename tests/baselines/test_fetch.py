@@ -223,7 +223,7 @@ def test_several_sets_need_a_tag_and_refused_ones_say_why(tmp_path: Path) -> Non
     assert not any(w.refused for w in fetch.choose(card, fetch.ALL))
 
 
-# ---------------------------------------------------------------- what is at hand
+# ---------------------------------------------------------------- what is available locally
 def test_listing_tells_recorded_unknown_and_changed(server: Server, published: Any, tmp_path: Path) -> None:
     root = tmp_path / "weights"
     server.files["/net.pth"] = weights_file(tmp_path / "a.pth")

@@ -17,7 +17,9 @@ from tests.baselines import seeded
 
 NAMES = [n for n in baselines.names() if baselines.card_of(n).fixture]
 DATA = os.environ.get("RAINRAG_TESTDATA")
-needs_fixtures = pytest.mark.skipif(not DATA, reason="RAINRAG_TESTDATA is not set: the fixtures are not at hand")
+needs_fixtures = pytest.mark.skipif(
+    not DATA, reason="RAINRAG_TESTDATA is not set: the fixtures are not available locally"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from rainrag.core.errors import InputError
 from rainrag.core.files import sha256_file
 
 DATA = os.environ.get("RAINRAG_TESTDATA")
-needs_weights = pytest.mark.skipif(not DATA, reason="RAINRAG_TESTDATA is not set: the authors' weights are not at hand")
+needs_weights = pytest.mark.skipif(not DATA, reason="RAINRAG_TESTDATA is not set: no weights of the authors")
 FAMILY = {b.card.name: b for b in (prenet.PRENET, prenet.PRENET_R, prenet.PRN, prenet.PRN_R)}
 
 
@@ -34,7 +34,7 @@ def saved(path: Path, network: torch.nn.Module) -> Path:
 
 
 @needs_weights
-@pytest.mark.parametrize("how", ["copied", "saved anew", "wrapped"])
+@pytest.mark.parametrize("how", ["copied", "saved again", "wrapped"])
 @pytest.mark.parametrize("path", prenet.FOREIGN)
 def test_weights_of_other_forwards_are_refused_under_any_name(path: str, how: str, tmp_path: Path) -> None:
     file, copy = Path(DATA or "") / "weights" / "PReNet" / path, tmp_path / "rain100l.pth"

@@ -19,7 +19,7 @@ def test_it_cannot_be_built_and_says_why(monkeypatch: pytest.MonkeyPatch) -> Non
         baselines.create("urir")
 
 
-@pytest.mark.skipif(not DATA, reason="RAINRAG_TESTDATA is not set: the published tables are not at hand")
+@pytest.mark.skipif(not DATA, reason="RAINRAG_TESTDATA is not set: the published tables are not available locally")
 def test_claims_are_the_published_rows() -> None:
     published = []
     for name in ("table1_rainrag.csv", "table2_public.csv"):

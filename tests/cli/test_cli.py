@@ -88,7 +88,7 @@ WRONG = [
     (["ingest", "folder", "--root", "{pairs}", "--subset", "DRX"], 2, "one of DRS, DRD, NRS, NRD"),
     (["ingest", "folder", "--root", "{pairs}", "--gt-glob", "*"], 2, "needs --lq-glob"),
     (["ingest", "folder", "--root", "{pairs}", "--limit", "0"], 2, "limit"),
-    (["ingest", "folder", "--root", "{file}"], 4, "not at hand"),
+    (["ingest", "folder", "--root", "{file}"], 4, "not available locally"),
     (["ingest", "rendered"], 2, "how many scenes"),
     (["ingest", "rendered", "--scenes", "4", "--backgrounds", "{empty}"], 3, "no usable photograph"),
     (["ingest", "rendered", "--scenes", "4", "--backgrounds", "{gone}"], 4, "no such folder"),

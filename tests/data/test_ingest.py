@@ -273,7 +273,7 @@ def test_link_keeps_paths_not_bytes(tmp_path: Path, write_pairs: Callable[..., P
 
 
 def test_what_is_loaded_is_what_is_there_not_what_was(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:
-    """``datasets`` caches local folders by name and card: folders of one name, and one made anew, must differ there."""
+    """``datasets`` caches local folders by name and card: folders of one name, and one made again, must differ there."""
     from datasets import load_dataset
 
     for place, first in (("a", 0), ("b", 5)):

@@ -348,7 +348,7 @@ def test_other_images_under_the_same_name_are_run(pairs: Path) -> None:
 def test_everything_that_is_missing_is_listed(tmp_path: Path) -> None:
     done = cli.invoke(app, ["bench", "table1", "--dry-run"])
     assert done.exit_code == 4
-    for text in ("'rainrag-drs' is not at hand", "rainrag train --model restormer --recipe paper"):
+    for text in ("'rainrag-drs' is not available locally", "rainrag train --model restormer --recipe paper"):
         assert text in " ".join(done.output.split())
     with pytest.raises(MissingError, match=r"own-drs(.|\n)*rainrag distill") as e:
         app(["-q", "bench"], standalone_mode=False)
@@ -360,7 +360,7 @@ def test_a_table_of_the_paper_shows_what_was_published_where_nothing_is_at_hand(
     assert done.exit_code == 4
     said = " ".join(done.output.split())
     assert "28.93" in said  # UniRain's row
-    assert "'rainrag-drs' is not at hand" in said
+    assert "'rainrag-drs' is not available locally" in said
 
 
 @pytest.mark.parametrize("load", [0.5, 1e6])

@@ -64,7 +64,7 @@ def test_what_is_not_known_of_contamination_is_said_as_exactly_as_it_is_known(tm
     assert '<span class="badge" title="nobody says what">unknown</span>' in text
     (said,) = re.findall(r'<span class="badge" title="([^"]*)">not compared</span>', text)
     assert said.startswith(
-        "the training part of rain100h, which is not at hand: whether it shows scenes of this set was"
+        "the training part of rain100h, which is not available locally: whether it shows scenes of this set was"
     )
     assert "546 of Rain100H" in said  # what its authors say of these weights
     assert ">seen " not in text

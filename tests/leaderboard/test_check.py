@@ -35,7 +35,7 @@ def call(*arguments: str) -> tuple[int, str, BaseException | None]:
 
 
 def edit(path: Path, honest: bool = False, **fields: object) -> None:
-    """Change fields of a result; an ``honest`` forger also makes the digest anew."""
+    """Change fields of a result; an ``honest`` forger also makes the digest again."""
     document = {**read_json(path), **fields}
     if honest:
         document["digest"] = results.digest(document, results.scores(path))

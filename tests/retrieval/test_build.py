@@ -149,10 +149,10 @@ def test_vectors_of_two_encoders_are_never_mixed(tmp_path: Path) -> None:
             build([root], tmp_path / "store", triplets=other, add=add)
     with pytest.raises(IntegrityError):
         store.check(other.identity())
-    anew = build([root], tmp_path / "store", triplets=other, overwrite=True)
-    assert anew.manifest["identity"] == other.identity()
-    assert anew.fingerprint != store.fingerprint
-    assert anew.verify() == []
+    again = build([root], tmp_path / "store", triplets=other, overwrite=True)
+    assert again.manifest["identity"] == other.identity()
+    assert again.fingerprint != store.fingerprint
+    assert again.verify() == []
 
 
 def test_overwriting_removes_nothing_of_the_users(tmp_path: Path) -> None:

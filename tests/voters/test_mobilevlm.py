@@ -51,7 +51,7 @@ def load_fixture(kind: str) -> tuple[dict[str, Any], Any, dict[str, torch.Tensor
     return manifest, np.load(folder / "io.npz"), state
 
 
-@pytest.mark.skipif(not DATA, reason="RAINRAG_TESTDATA is not set: the fixtures are not at hand")
+@pytest.mark.skipif(not DATA, reason="RAINRAG_TESTDATA is not set: the fixtures are not available locally")
 @pytest.mark.parametrize("kind", FIXTURES)
 def test_the_projector_equals_the_authors(kind: str) -> None:
     manifest, z, state = load_fixture(kind)
@@ -66,7 +66,7 @@ def test_the_projector_equals_the_authors(kind: str) -> None:
     assert np.abs(y - z["y"]).max() <= 1e-5 * np.abs(z["y"]).max()
 
 
-@pytest.mark.skipif(not DATA, reason="RAINRAG_TESTDATA is not set: the fixtures are not at hand")
+@pytest.mark.skipif(not DATA, reason="RAINRAG_TESTDATA is not set: the fixtures are not available locally")
 @pytest.mark.parametrize("kind", FIXTURES)
 def test_names_and_shapes_are_those_of_the_published_weights(kind: str) -> None:
     published = load_fixture(kind)[0]["published_size"]

@@ -124,7 +124,7 @@ def test_a_torn_line_costs_one_ballot(tmp_path: Path) -> None:
 
 
 class Streaming(Counting):
-    """Gives its ballots one by one, in an order of its own, and dies on the way."""
+    """Gives its ballots one by one, in its own order, and dies on the way."""
 
     def __init__(self, dies_at: int) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ def create(name: str = "local", *, workers: int | None = None, address: str | No
     """An engine by name.
 
     Args:
-        workers: processes or actors; None for one a core.
+        workers: processes or actors; None for one per core.
         address: of a Ray cluster; None starts one here.
 
     Raises:

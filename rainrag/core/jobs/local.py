@@ -68,7 +68,7 @@ class Local:
     """Worker processes of this machine.
 
     Args:
-        workers: None for one a core; 1 runs in one extra process all the same where a stage asks for isolation
+        workers: None for one per core; 1 runs in one extra process all the same where a stage asks for isolation
             (``stage.isolated``), else in this process.
         address: not used.
     """

@@ -48,7 +48,7 @@ class Ray:
     """A Ray cluster.
 
     Args:
-        workers: actors; None for one a core of the cluster.
+        workers: actors; None for one per core of the cluster.
         address: of the cluster; None starts one on this machine.
     """
 

@@ -98,7 +98,7 @@ class Job:
                 raise IntegrityError(
                     f"this folder was made by '{self.stage.name}' with other {', '.join(changed) or 'content'}",
                     where=self.out,
-                    hint="choose another --out, or repeat with --overwrite to start anew",
+                    hint="choose another --out, or repeat with --overwrite to discard existing results",
                 )
             sweep(self.out)
             return

@@ -37,7 +37,7 @@ GTAV_NIGHTRAIN = Source(
     archives=(Archive("zenodo", "6638011"), Archive("gdrive", "1Tsoh_9iCfYc2rtMCHnJACnKW5W_SOheb")),
     superseded_by="gtav-nightrain-rerendered",
     notes=(
-        "Ten rainy frames show each clean one; numbers start anew in each set: the scene is set and number.",
+        "Ten rainy frames show each clean one; numbers start again in each set: the scene is set and number.",
         "set3/Test repeats 186 pairs of set3 itself: the two parts share scenes.",
         "The copy on Google Drive is the small version, with one rainy frame (_00) a clean one.",
     ),

@@ -29,7 +29,7 @@ OUTDOOR_RAIN = Source(
     archives=(Archive("dropbox", "link in the README of https://github.com/liruoteng/HeavyRainRemoval"),),
     notes=(
         "Rain with accumulation (fog): it counts as day streaks, and the accumulation flag is set.",
-        "Fifteen rainy images share a clean one; Test1 starts its numbers anew: the scene is split and number.",
+        "Fifteen rainy images share a clean one; Test1 starts its numbers again: the scene is split and number.",
         "PSNR between the sides is 10 to 17 dB by design.",
         "Real photographs beside it (web, nus) have no targets: take them with 'rainrag ingest folder'.",
     ),

@@ -218,7 +218,7 @@ def write(
         faults: plant faults in ``fault_share`` of the samples.
         per_scene: rainy versions of each scene (crops, rain and strength differ).
         size: (width, height) of the pairs.
-        workers: processes; None for one a core. They do not change the bytes.
+        workers: processes; None for one per core. They do not change the bytes.
         progress: called with minus the number of samples once, then with each number of samples done.
 
     Raises:

@@ -152,7 +152,7 @@ def compose_drops(linear: F32, sources: F32, glass: Glass, lighting: Lighting, r
 def relight(linear: F32, rng: np.random.Generator) -> F32:
     """A night picture made from a day picture: little, bluish light, dark sky, and lamps that light what is below them.
 
-    It is meant for pictures of streets where no night photographs are at hand; shadows stay where the sun cast them.
+    It is meant for pictures of streets where there are no night photographs; shadows stay where the sun cast them.
     """
     h, w = linear.shape[:2]
     luma = light.luminance(linear)

@@ -1,6 +1,6 @@
 """Streets that no camera saw: clean scenes with depth, texture, windows and lamps, by day and by night.
 
-They stand in where no photographs are at hand. A pinhole camera at eye height looks down a straight street; surfaces
+They stand in where there are no photographs. A pinhole camera at eye height looks down a straight street; surfaces
 get a daylight reflectance and, by night, lamps light what is near them. Plain geometry of our own, no photograph.
 """
 

@@ -61,7 +61,7 @@ class Pair:
         """Models, revisions and settings that change a caption or a vector: part of the store's identity.
 
         Raises:
-            MissingError: when a model is not at hand and its revision never was recorded.
+            MissingError: when a model is not available locally and its revision never was recorded.
         """
         return {
             "captioner": self.captioner.identity(),

@@ -19,7 +19,7 @@ def find(name: str) -> hub.Model:
     """A model by folder or repository, pinned.
 
     Raises:
-        MissingError: when it is neither at hand nor to be had, with the ways out.
+        MissingError: when it is neither available locally nor on the Hub, with the ways out.
         IntegrityError: when the repository's revision is not the recorded one.
     """
     from huggingface_hub.errors import HFValidationError

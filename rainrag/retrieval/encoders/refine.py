@@ -167,7 +167,7 @@ class KeyBert:
         """Load the model, once.
 
         Raises:
-            MissingError: when it is not at hand.
+            MissingError: when it is not available locally.
             InputError: when it is no sentence-transformers model.
         """
         if self._model is not None:

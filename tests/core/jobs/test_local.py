@@ -13,7 +13,7 @@ from rainrag.core.jobs.stage import Shard
 
 
 class Lacking:
-    """A stage whose model is not at hand."""
+    """A stage whose model is not available locally."""
 
     name, version, isolated = "lacking", 1, True
 

@@ -211,7 +211,7 @@ def test_folder_pairs_side_by_side_folders_in_any_depth(tmp_path):
         "test/a/1": ("test/a/rain/1.png", "test/a/clean/1.png"),
         "train/b/1": ("b/lq/1.png", "b/gt/1.png"),
     }
-    assert len(set(scenes("folder", root).values())) == 3  # numbers start anew in each part
+    assert len(set(scenes("folder", root).values())) == 3  # numbers start again in each part
 
 
 def test_folder_takes_photographs_where_nothing_pairs(tmp_path):

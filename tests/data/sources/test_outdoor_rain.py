@@ -16,7 +16,7 @@ def test_streaks_with_accumulation_and_scenes_by_split(tmp_path):
     )
     report, rows = take("outdoor-rain", root, tmp_path / "out")
     assert report.counts["DRS"] == {"train": 15, "test": 2}
-    # Test1 starts its numbers anew: the same number is another scene
+    # Test1 starts its numbers again: the same number is another scene
     assert {r["scene"] for r in rows.values()} == {
         f"outdoor-rain/{s}" for s in ("train/im_0001", "test/im_0001", "test/im_0002")
     }

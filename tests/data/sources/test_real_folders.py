@@ -1,4 +1,4 @@
-"""The real folders at hand: $RAINRAG_TESTDATA/data."""
+"""The real folders available locally: $RAINRAG_TESTDATA/data."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_a_tag_is_pinned_and_its_activation_kept(own: Path, monkeypatch: pytest.
 
 def test_without_the_hub_the_error_names_the_file_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(name: str) -> Model:
-        raise MissingError(f"the model '{name}' is not at hand", hint="run elsewhere")
+        raise MissingError(f"the model '{name}' is not available locally", hint="run elsewhere")
 
     monkeypatch.setattr(pretrained.hub, "resolve", unreachable)
     with pytest.raises(MissingError, match=r"timm/vit_base_patch32_clip_224\.openai") as e:
