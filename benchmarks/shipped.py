@@ -81,7 +81,7 @@ def _have(data: Path, name: str) -> Path:
 # ---------------------------------------------------------------- render
 def do_render(data: Path, work: Path) -> None:
     """Photographic and additive rain on the photographs that the audit leaves."""
-    _pools(data, work)
+    pools(data, work)
     report = generate.write(
         work / "raw/rendered", SCENES, work / "backgrounds/photo", SEED,
         faults=True, fault_share=FAULTS, per_scene=VERSIONS, size=SIZE, workers=1, progress=_said("render"),
@@ -90,7 +90,7 @@ def do_render(data: Path, work: Path) -> None:
     print("additive:", layers(work / "backgrounds/layers", work / "raw/layers"))
 
 
-def _pools(data: Path, work: Path) -> None:
+def pools(data: Path, work: Path) -> None:
     """Copy the photographs into two disjoint pools, without those that show a test scene."""
     known = contamination.Ledger.load(workspace.place("ledger.jsonl"))
     excluded: dict[str, str] = {}
@@ -111,7 +111,7 @@ def _pools(data: Path, work: Path) -> None:
     write_json(work / "excluded.json", excluded)
 
 
-def layers(clean: Path, out: Path) -> int:
+def layers(clean: Path, out: Path, versions: int = LAYERS) -> int:
     """Additive streaks on day photographs, in the layout of rendered rain; returns the number of pairs.
 
     Four of five layers are light to middling, as in Rain100L's training set; the rest run to the heaviest.
@@ -122,7 +122,7 @@ def layers(clean: Path, out: Path) -> int:
         picture = images.read(clean / name).rgb
         if images.is_night(picture):
             continue
-        for k in range(LAYERS):
+        for k in range(versions):
             rng = np.random.default_rng([SEED, 7, number, k])
             strength = float(rng.uniform(0.0, 0.6) if rng.random() < 0.8 else rng.uniform(0.6, 1.0))
             pair = render(backgrounds.crop(picture, SIZE, rng), Subset.DRS, rng, strength, style="additive")

@@ -166,13 +166,17 @@ class UniRain(
             return torch.zeros((), device=self.output.weight.device)
         return self.balance * torch.stack(terms).mean()
 
+    def decisions(self) -> dict[str, Tensor]:
+        """(B, experts) probabilities by hard mixture of the last forward pass in training, with gradients."""
+        return {name: found.probabilities for name, found in self._seen.items() if found.hard}
+
     def decision_loss(self, kinds: Tensor | None = None) -> Tensor:
         """Mean of ``experts.indecision`` over the hard mixtures of the last forward pass in training.
 
         Args:
             kinds: (B,) numbers of the images' rain types, negative where there is none.
         """
-        terms = [indecision(found.probabilities, kinds) for found in self._seen.values() if found.hard]
+        terms = [indecision(p, kinds) for p in self.decisions().values()]
         return torch.stack(terms).mean() if terms else torch.zeros((), device=self.output.weight.device)
 
     def _run(self, x: Tensor, routes: Mapping[str, Tensor] | None) -> tuple[Tensor, dict[str, Routing]]:
