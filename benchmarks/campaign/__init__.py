@@ -1,6 +1,6 @@
 """From gathered training pairs to the weights of a small UniRain, on one CPU core, over days. docs/train.md explains it.
 
-python -m benchmarks.campaign VERB… --pairs DIR --data DIR --work DIR
+python -m rainrag.benchmarks.campaign VERB… --pairs DIR --data DIR --work DIR
 
 ledger    scenes of all test sets become known, so that nothing below trains on them
 ingest    training pairs of every set in SETS, as datasets

@@ -11,20 +11,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import benchmarks.campaign
-from rainrag.errors import RainRAGError
+import rainrag.benchmarks.campaign
+from rainrag.core.errors import RainRAGError
 
 
 def do_ledger(given: argparse.Namespace) -> None:
     """Scenes of test sets."""
-    from benchmarks.campaign import prepare
+    from rainrag.benchmarks.campaign import prepare
 
     print(f"{prepare.known_scenes(given.data)} scenes are new in the ledger")
 
 
 def do_ingest(given: argparse.Namespace) -> None:
     """Datasets of all sets."""
-    from benchmarks.campaign import prepare
+    from rainrag.benchmarks.campaign import prepare
 
     for report in prepare.datasets(given.pairs, given.data, given.work):
         print(report.source, report.counts, [(r.key, r.reason, r.detail) for r in report.rejects])
@@ -32,7 +32,7 @@ def do_ingest(given: argparse.Namespace) -> None:
 
 def do_render(given: argparse.Namespace) -> None:
     """Rendered rain."""
-    from benchmarks.campaign import prepare
+    from rainrag.benchmarks.campaign import prepare
 
     prepare.rain(given.data, given.work)
 
@@ -41,9 +41,9 @@ def do_train(given: argparse.Namespace) -> None:
     """Train to the deadline."""
     import torch
 
-    from benchmarks.campaign import prepare
-    from benchmarks.campaign.crops import Crops
-    from benchmarks.campaign.train import Run, Schedule
+    from rainrag.benchmarks.campaign import prepare
+    from rainrag.benchmarks.campaign.crops import Crops
+    from rainrag.benchmarks.campaign.train import Run, Schedule
 
     torch.set_num_threads(1)
     pixels, train, probe = prepare.divided(given.work)
@@ -62,8 +62,8 @@ def do_probe(given: argparse.Namespace) -> None:
     """Gains of the weights in ``--run``, or of a folder of weights."""
     import torch
 
-    from benchmarks.campaign import prepare
-    from benchmarks.campaign.probe import gains, kept
+    from rainrag.benchmarks.campaign import prepare
+    from rainrag.benchmarks.campaign.probe import gains, kept
 
     torch.set_num_threads(1)
     network = _network(given).to(memory_format=torch.channels_last).eval()
@@ -80,8 +80,8 @@ def do_export(given: argparse.Namespace) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from benchmarks.campaign import prepare
-    from rainrag.files import atomic, canonical, write_json, write_text
+    from rainrag.benchmarks.campaign import prepare
+    from rainrag.core.files import atomic, canonical, write_json, write_text
 
     network = _network(given)
     out = given.out or given.work / "weights"
@@ -97,11 +97,11 @@ def do_export(given: argparse.Namespace) -> None:
 
 
 def _network(given: argparse.Namespace) -> Any:
-    from rainrag.restore.models import unirain
+    from rainrag.models.networks import unirain
 
     if given.weights:
         return unirain(given.weights).network
-    from benchmarks.campaign.train import Run, Schedule
+    from rainrag.benchmarks.campaign.train import Run, Schedule
 
     return Run(given.run or given.work / "run", {}, Schedule(0.0)).average
 
@@ -115,7 +115,7 @@ VERBS = {
 def main() -> int:
     """Run the verbs in the order given."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.campaign", description=benchmarks.campaign.__doc__,
+        prog="python -m rainrag.benchmarks.campaign", description=rainrag.benchmarks.campaign.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     data = Path(os.environ.get("RAINRAG_TESTDATA", ".")) / "data"

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.campaign.plan import CLEAN, SHARES, TYPES
-from benchmarks.training.batches import grown
-from benchmarks.training.cache import Pixels
-from benchmarks.training.data import Item
-from rainrag.images import U8
+from rainrag.benchmarks.campaign.plan import CLEAN, SHARES, TYPES
+from rainrag.core.images import U8
+from rainrag.training.batches import grown
+from rainrag.training.cache import Pixels
+from rainrag.training.data import Item
 
 #: Share of crops that are darkened, both sides alike: few training pairs are truly dark.
 DARKENED = 0.25

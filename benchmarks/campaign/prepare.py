@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import shipped
-from benchmarks.campaign.plan import HELD, SETS, TESTS
-from benchmarks.training import cache, data
-from benchmarks.training.cache import Pixels
-from benchmarks.training.data import Item
-from rainrag import engine, images, ingest, ledger, sources, workspace
-from rainrag.images import U8
-from rainrag.render import generate
+from rainrag.benchmarks import shipped
+from rainrag.benchmarks.campaign.plan import HELD, SETS, TESTS
+from rainrag.core import images, jobs, workspace
+from rainrag.core.images import U8
+from rainrag.data import contamination, ingest, sources
+from rainrag.data.synthetic import generate
+from rainrag.training import cache, data
+from rainrag.training.cache import Pixels
+from rainrag.training.data import Item
 
 #: Bits of 256 by which the hashes of two pictures of one scene may differ.
 NEAR = 24
@@ -33,12 +34,12 @@ def known_scenes(tests: Path) -> int:
             if path.suffix.lower() in images.SUFFIXES:
                 key = f"tests/{path.relative_to(tests).as_posix()}"
                 rows.append({"key": key, "phash": images.phash(images.read(path).rgb)})
-    return ledger.extend(workspace.place("ledger.jsonl"), rows)
+    return contamination.extend(workspace.place("ledger.jsonl"), rows)
 
 
 def datasets(pairs: Path, tests: Path, work: Path) -> list[Any]:
     """Ingest all sets, and the training parts of those that ``shipped`` uses; returns the reports."""
-    one = engine.create("local", workers=1)
+    one = jobs.create("local", workers=1)
     reports = []
     for s in SETS:
         source = ingest.renamed(sources.get("folder"), s.name, streak=s.streak, drop=s.drop, night=s.night)
@@ -57,7 +58,7 @@ def rain(photographs: Path, work: Path) -> None:
         workers=1,
     )  # fmt: skip
     shipped.layers(work / "backgrounds/layers", work / "raw/layers", LAYERS)
-    one = engine.create("local", workers=1)
+    one = jobs.create("local", workers=1)
     rendered = sources.get("rendered")
     for name, source in (("rendered", rendered), ("layers", ingest.renamed(rendered, "layers"))):
         ingest.ingest(source, work / "raw" / name, work / "datasets" / name, one)
@@ -68,7 +69,7 @@ def divided(work: Path) -> tuple[Pixels, list[Item], list[Item]]:
     count as one scene, whatever sets they are in; those near a test scene are left out."""
     found = data.collect(sorted(p for p in (work / "datasets").iterdir() if p.is_dir()))
     pixels, items, _ = cache.build(found.items)
-    known = ledger.Ledger.load(workspace.place("ledger.jsonl"))
+    known = contamination.Ledger.load(workspace.place("ledger.jsonl"))
     scene = scenes(items)
     barred = {scene[i.key] for i in items if known.find(i.phash)}
     left = [i for i in items if scene[i.key] not in barred]

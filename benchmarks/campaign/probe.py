@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.training.batches import middle
-from benchmarks.training.cache import Pixels
-from benchmarks.training.data import Item
-from rainrag.images import U8
+from rainrag.core.images import U8
+from rainrag.training.batches import middle
+from rainrag.training.cache import Pixels
+from rainrag.training.data import Item
 
 #: Above this many dB a pair says nothing: it has no rain in its middle.
 CAP = 50.0

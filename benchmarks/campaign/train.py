@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.campaign.crops import Crops
-from rainrag.errors import InputError, IntegrityError
-from rainrag.files import atomic, read_json, write_json
-from rainrag.unirain.experts import indecision
-from rainrag.unirain.network import UniRain
+from rainrag.benchmarks.campaign.crops import Crops
+from rainrag.core.errors import InputError, IntegrityError
+from rainrag.core.files import atomic, read_json, write_json
+from rainrag.models.unirain.experts import indecision
+from rainrag.models.unirain.network import UniRain
 
 #: Steps whose routing is looked at together: a batch of four says little on how evenly experts are used.
 REMEMBERED = 16

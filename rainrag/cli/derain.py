@@ -82,7 +82,7 @@ def derain(
         for answer in restore.restore_files(engine, fresh, tile, also):
             answers.append(answer)
             advance(1)
-    page = also.page("Before and after") if also else None
+    page = also.page("Before and after", answers) if also else None
     failed = [a for a in answers if isinstance(a, restore.Failed)]
     report = _report(found, engine, out, answers, len(todo) - len(fresh), page)
     report["not_read"] = [{"input": path, "reason": why} for path, why in not_read]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,7 @@ from rainrag.core.files import write_bytes, write_text
 from rainrag.core.images import U8
 from rainrag.core.names import printable, short
 from rainrag.reports import html
+from rainrag.restore.folder import Done, Failed
 from rainrag.restore.image_file import Photo
 from rainrag.restore.paths import Job
 
@@ -30,7 +34,27 @@ STYLE = """
 .pair::after{content:"";position:absolute;top:0;bottom:0;left:var(--x);width:2px;background:var(--hi)}
 .pair input{position:absolute;inset:0;width:100%;height:100%;margin:0;opacity:0;cursor:ew-resize;z-index:1}
 .pair:focus-within{outline:2px solid var(--hi);outline-offset:2px}
+.pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(24rem,100%),1fr));gap:1rem}
+.pairs h2{border:0;margin:.2rem 0;font-size:1rem;overflow-wrap:anywhere}
+dialog{width:96vw;max-width:none;height:94vh;padding:.6rem;border:0;border-radius:8px;background:var(--bg);color:var(--fg)}
+dialog::backdrop{background:#000a}dialog div{overflow:auto;height:calc(100% - 2.4rem)}
+dialog img{max-width:100%;max-height:100%;display:block;margin:auto}dialog.full img{max-width:none;max-height:none}
 """
+#: The viewer: left and right arrows for the images, z for their full size. Without scripts the sheets are links.
+SCRIPT = """
+const box=document.querySelector('dialog'),view=box.querySelector('img'),links=[...document.querySelectorAll('a.sheet')];
+let at=0;
+function show(i){at=(i+links.length)%links.length;view.src=links[at].href;
+box.querySelector('b').textContent=links[at].title;if(!box.open)box.showModal()}
+links.forEach((a,i)=>a.addEventListener('click',e=>{e.preventDefault();show(i)}));
+view.addEventListener('click',()=>box.classList.toggle('full'));
+document.addEventListener('keydown',e=>{if(!box.open)return;if(e.key==='ArrowRight')show(at+1);
+else if(e.key==='ArrowLeft')show(at-1);else if(e.key==='z')box.classList.toggle('full');else return;e.preventDefault()});
+"""
+VIEWER = (
+    '<dialog><p><b></b> <span class="dim">arrows: next and previous, z or click: full size, Esc: close</span></p>'
+    f'<div><img alt="before and after"></div></dialog><script>{SCRIPT}</script>'
+)
 
 
 def eight(pixels: npt.NDArray[Any]) -> U8:
@@ -77,9 +101,7 @@ class Comparison:
     def __call__(self, job: Job, photo: Photo, pixels: npt.NDArray[Any]) -> None:
         """Write one sheet and keep small pictures for the page."""
         before, after = eight(photo.rgb), eight(pixels)
-        *folders, last = job.name.split("/")
-        place = Path(self.out, "compare", *folders, f"{short(last)}.png")
-        write_bytes(place, images.encode_png(sheet(before, after, printable(job.name))))
+        write_bytes(self.out / _place(job.name), images.encode_png(sheet(before, after, printable(job.name))))
         with self._lock:
             self._seen.add(job.name)
             wanted = len(self._seen) <= MOST
@@ -88,17 +110,49 @@ class Comparison:
             with self._lock:
                 self._shown[job.name] = card
 
-    def page(self, title: str) -> Path | None:
-        """Write the page; None when there is nothing to show."""
+    def page(self, title: str, answers: Sequence[Done | Failed] = ()) -> Path | None:
+        """Write the page: a grid of sliders, what was done to each image, what failed, and a viewer of the full sheets.
+
+        Args:
+            answers: of this run; images without one are shown without their figures.
+
+        Returns:
+            Its path; None when there is nothing to show.
+        """
         if not self._shown:
             return None
         left_out = len(self._seen) - len(self._shown)
         more = f"<p>{left_out} more are in the folder <code>compare</code> only.</p>" if left_out else ""
-        sections = [(printable(name), self._shown[name]) for name in sorted(self._shown)]
+        failed = [a for a in answers if isinstance(a, Failed)]
+        said = {a.job.name: _figures(a) for a in answers if isinstance(a, Done)}
+        cards = "".join(
+            f"<section><h2>{html.text(printable(name))}</h2>{self._shown[name]}<p>{said.get(name, '')} {_link(name)}</p></section>"
+            for name in sorted(self._shown)
+        )
+        rows = [(printable(str(f.job.source)), f.reason, f.detail, f.hint or "") for f in failed]
+        missed = [(f"Failed: {len(failed)}", html.table(("file", "reason", "detail", "hint"), rows))] if failed else []
         intro = f"<style>{STYLE}</style><p>Move the line: left of it before, right of it after.</p>{more}"
         path = self.out / "compare.html"
-        write_text(path, html.page(title, sections, intro))
+        write_text(path, html.page(title, missed, f'{intro}<div class="pairs">{cards}</div>{VIEWER}'))
         return path
+
+
+def _place(name: str) -> str:
+    """Of an image's sheet, below the folder of the results."""
+    *folders, last = name.split("/")
+    return "/".join(("compare", *folders, f"{short(last)}.png"))
+
+
+def _figures(done: Done) -> str:
+    """Size, tiling, seconds and notes of one image."""
+    notes = f", {', '.join(done.notes)}" if done.notes else ""
+    return html.text(f"{done.width} x {done.height}, {done.inference}, {done.seconds:.1f} s{notes}")
+
+
+def _link(name: str) -> str:
+    """To the sheet, at full size."""
+    address = html.text(quote(os.fsencode(_place(name))))
+    return f'<a class="sheet" href="{address}" title="{html.text(printable(name))}">full size</a>'
 
 
 def _slider(before: U8, after: U8, name: str) -> str:

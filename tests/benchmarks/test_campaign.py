@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.campaign import plan, prepare, probe
-from benchmarks.campaign.crops import Crops
-from benchmarks.campaign.train import Run, Schedule, loss_of
-from benchmarks.training.data import Item
-from rainrag.errors import InputError
+from rainrag.benchmarks.campaign import plan, prepare, probe
+from rainrag.benchmarks.campaign.crops import Crops
+from rainrag.benchmarks.campaign.train import Run, Schedule, loss_of
+from rainrag.core.errors import InputError
+from rainrag.training.data import Item
 
 SMALL = {"preset": "tiny", "widths": [4, 8, 8, 8], "heads": [1, 1, 1, 1], "experts": 2}
 

@@ -199,13 +199,20 @@ def test_the_page_shows_each_pair_and_says_what_it_leaves_out(tmp_path: Path, mo
         write(tmp_path / "in" / n)
     also = Comparison(tmp_path / "out")
     assert also.page("x") is None
-    assert len(run(tmp_path, nets.Darker(), also=also)) == 3
-    page = also.page("Before and after")
+    (tmp_path / "in" / "bad.png").write_bytes(b"no image & nothing else, of no kind whatsoever")
+    answers = run(tmp_path, nets.Darker(), also=also)
+    assert len(answers) == 4
+    page = also.page("Before and after", answers)
     assert page == tmp_path / "out" / "compare.html"
     text = page.read_text()
     assert text.count('type="range"') == 2
     assert "1 more are in the folder" in text
     assert "<b>.png" not in text  # names are text, never markup
+    assert text.count('class="sheet" href="compare/') == 2
+    assert "compare/%3Cb%3E.png" in text
+    assert text.count(", full, ") == 2  # what was done
+    assert "Failed: 1" in text
+    assert "not-an-image" in text
     assert "http://" not in text
     assert "https://" not in text
     sheets = sorted(
