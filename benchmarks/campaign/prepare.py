@@ -107,7 +107,8 @@ def scenes(items: Sequence[Item]) -> dict[str, str]:
 
 def clean_photographs(work: Path) -> tuple[list[U8], list[U8]]:
     """Middle parts of the photographs that carry rendered rain, as they are: for training, and held out."""
-    train, probe = [], []
+    train: list[U8] = []
+    probe: list[U8] = []
     for path in sorted((work / "backgrounds").rglob("*")):
         if path.suffix.lower() in images.SUFFIXES:
             part = _middle(images.read(path).rgb)

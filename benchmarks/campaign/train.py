@@ -93,6 +93,12 @@ class Decisions:
         return total
 
 
+def _last(network: UniRain) -> UniRain:
+    """In channels_last memory."""
+    moved: UniRain = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
+
+
 class Run:
     """Network, averaged network, optimiser and clock.
 
@@ -107,8 +113,8 @@ class Run:
         path = folder / "network.json"
         options = read_json(path) if path.is_file() else dict(options)
         torch.manual_seed(schedule.seed)
-        self.network = UniRain(**options).to(memory_format=torch.channels_last).train()
-        self.average = UniRain(**self.network.config).to(memory_format=torch.channels_last).eval()
+        self.network = _last(UniRain(**options)).train()
+        self.average = _last(UniRain(**self.network.config)).eval()
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=schedule.lr, betas=(0.9, 0.99), weight_decay=1e-4
@@ -164,7 +170,7 @@ class Run:
         restoration = loss_of(self.network(lq), gt, s.frequency)
         loss = restoration + s.decision * self.decisions(self.network, kinds)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), s.clip)
         self.optimiser.step()
         self.step += 1

@@ -126,7 +126,8 @@ class Comparison:
         failed = [a for a in answers if isinstance(a, Failed)]
         said = {a.job.name: _figures(a) for a in answers if isinstance(a, Done)}
         cards = "".join(
-            f"<section><h2>{html.text(printable(name))}</h2>{self._shown[name]}<p>{said.get(name, '')} {_link(name)}</p></section>"
+            f"<section><h2>{html.text(printable(name))}</h2>{self._shown[name]}"
+            f"<p>{said.get(name, '')} {_link(name)}</p></section>"
             for name in sorted(self._shown)
         )
         rows = [(printable(str(f.job.source)), f.reason, f.detail, f.hint or "") for f in failed]
