@@ -232,7 +232,8 @@ def test_a_reader_that_leaves_hears_nothing_more() -> None:
 
 SLOW = """
 import os, signal, sys, threading, time
-from rainrag import cli, sources
+from rainrag import cli
+from rainrag.data import sources
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits that it is ignored
 sources.names = lambda: os.kill(os.getpid(), signal.SIGINT) or time.sleep(10)
 sys.argv = ["rainrag", "sources"]
