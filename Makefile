@@ -25,9 +25,10 @@ $(STAMP):
 
 demo: env
 	@$(BIN)/rainrag demo
+	@echo "The command 'rainrag' lies in $(BIN): source $(BIN)/activate"
 
 test: env lint types
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -rs
 
 lint: env
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

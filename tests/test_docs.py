@@ -74,14 +74,16 @@ def test_the_notebook_is_a_page(site: Path) -> None:
 
 # ---------------------------------------------------------------- commands
 def written(text: str) -> Iterator[str]:
-    """Commands in blocks for a shell (continued lines joined) and in `code` within sentences."""
-    blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", text, flags=re.DOTALL)
+    """Commands in fences of any language or none, in indented blocks (continued lines joined), and in `code` in sentences."""
+    fence = r"^ *(```+|~~~+)[^\n]*\n(.*?)^ *\1"
+    blocks = [block for _, block in re.findall(fence, text, flags=re.DOTALL | re.MULTILINE)]
+    prose = re.sub(fence, "", text, flags=re.DOTALL | re.MULTILINE)
+    blocks += re.findall(r"^(?: {4}|\t)[^\n]*(?:\n(?: {4}|\t)[^\n]*)*", prose, flags=re.MULTILINE)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose)]
     for line in lines:
         for part in re.split(r"\s(?:&&|\||>)\s", line):
-            if found := re.match(r"\s*\$?\s*(?:\.venv/bin/)?rainrag ([a-z-].*)", part):
+            if found := re.match(r"\s*\$?\s*(?:[A-Z_]+=\S+\s+)*(?:\.venv/bin/|python -m )?rainrag ([a-z-].*)", part):
                 yield found.group(1)
 
 
@@ -113,11 +115,16 @@ def test_commands_have_real_verbs_and_options(page: Path) -> None:
 
 def test_the_check_of_commands_can_fail() -> None:
     block = "```sh\nrainrag ingest x --rot y  # no\nrainrag store bild x\nrainrag sources --json\n```"
-    text = f"Try `rainrag scroe a b`.\n{block}\n"
+    other = "~~~\nX=1 rainrag score a b --protcol y\n~~~\n```\n$ rainrag audit --rot\n```\n"
+    other += "as in\n\n    rainrag bench \\\n      --imges x\n"
+    text = f"Try `rainrag scroe a b`.\n{block}\n{other}"
     assert [wrong(c) for c in written(text)] == [
         "ingest has no option --rot",
         "no store 'bild'",
         None,
+        "score has no option --protcol",
+        "audit has no option --rot",
+        "bench has no option --imges",
         "no verb 'scroe'",
     ]
 

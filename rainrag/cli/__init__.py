@@ -9,7 +9,8 @@ import typer
 
 from rainrag.cli import console
 from rainrag.cli.verbs import Verbs
-from rainrag.core.errors import RainRAGError
+from rainrag.core.errors import RainRAGError, UsageError
+from rainrag.core.names import printable
 
 app = typer.Typer(
     name="rainrag",
@@ -62,7 +63,7 @@ def main() -> None:
         sys.exit(getattr(e, "exit_code", 1))
     except OSError as e:  # a folder that may not be written, a full disk: the machine's fault, not ours
         what = f"operating system error: {e.strerror or e}"
-        fail(RainRAGError(what, where=e.filename, hint="check that the path exists, is yours, and has space"))
+        fail(RainRAGError(what, where=e.filename, hint=system_hint(e)))
     except (MemoryError, BrokenExecutor) as e:
         what = "out of memory" if isinstance(e, MemoryError) else "a worker process died, most likely out of memory"
         fail(RainRAGError(what, hint="run it again with --workers 1: what is finished is kept"))
@@ -79,16 +80,41 @@ def fail(e: RainRAGError) -> None:
     from rich.markup import escape
 
     shown = console.err()
-    shown.print(f"[bold red]error[/] {escape(e.what)}" + (f"\n  where: {escape(e.where)}" if e.where else ""))
+    shown.print(f"[bold red]error[/] {escape(shown_safely(e.what))}")
+    if e.where:
+        shown.print(f"  where: {escape(shown_safely(e.where))}")
     if e.hint:
-        shown.print(f"  [green]hint:[/] {escape(e.hint)}")
+        shown.print(f"  [green]hint:[/] {escape(shown_safely(e.hint))}")
     sys.exit(e.exit_code)
 
 
+def shown_safely(text: str) -> str:
+    """A message whose names cannot steer a terminal; its own line breaks stay."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def system_hint(e: OSError) -> str:
+    """What helps against an error of the operating system."""
+    import errno
+
+    return {
+        errno.ENOSPC: "free some space",
+        errno.ENOENT: "check the path",
+        errno.EACCES: "choose a path that you may use",
+        errno.EPERM: "choose a path that you may use",
+        errno.ENOTDIR: "a file lies where a folder is needed",
+        errno.ENAMETOOLONG: "give the file a shorter name",
+        errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
+    }.get(e.errno or 0, "check the path, its permissions and the free space")
+
+
 def usage(e: Exception) -> None:
-    """Wrong usage as click words it (exit 2); anything else is a fault of ours and keeps its traceback (exit 1)."""
-    show = getattr(e, "show", None)
-    if callable(show):
-        show()
-        sys.exit(getattr(e, "exit_code", 2))
-    raise e
+    """Wrong usage in click's words and our form (exit 2); anything else is a fault of ours and keeps its traceback (1)."""
+    words = getattr(e, "format_message", None)
+    if not callable(words):
+        raise e
+    context, verbs = getattr(e, "ctx", None), [""]
+    while context is not None and context.parent is not None:
+        verbs.insert(0, f" {context.info_name}")
+        context = context.parent
+    fail(UsageError(words(), hint=f"rainrag{''.join(verbs)} --help"))

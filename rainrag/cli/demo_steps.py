@@ -156,6 +156,7 @@ class Demo:
 
         report, _ = audit.audit(self.data, create("local"), progress=advance)
         auditing.write(self.out / "audit.html", report, self.data, [])
+        self.facts["pages"].append(str(self.out / "audit.html"))
         return f"{len(report.pairs)} unsound pairs, {len(report.duplicates)} groups of duplicates, {len(report.leaks)} leaks"
 
     # ------------------------------------------------ distillation
@@ -242,6 +243,7 @@ class Demo:
             advance(1)
         also.page("Before and after")
         self.facts["compare"] = str(self.out / "derained" / "compare.html")
+        self.facts["pages"].append(self.facts["compare"])
         return f"{done} images, before and after in {self.facts['compare']}"
 
     def _unpack(self) -> None:

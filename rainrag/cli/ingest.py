@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -86,6 +88,12 @@ def ingest(
             )
         ingesting.everything(workers, dry_run, as_json)
         return
+    if name not in sources.TABLE and (os.sep in name or Path(name).is_dir()):
+        raise UsageError(
+            f"'{name}' is a folder, and the name of a source belongs here",
+            hint=f"your own pairs or photographs: rainrag ingest folder --root {quote(name)} --name mine; a public set: "
+            f"rainrag ingest NAME --root {quote(name)} (all names: rainrag sources)",
+        )
     source = sources.get(name)
     own = {
         "name": called, "subset": subset, "licence": licence, "lq_glob": lq_glob, "gt_glob": gt_glob,

@@ -33,7 +33,7 @@ def train(
         str, typer.Option(help="unirain, or a network of 'rainrag models'.", autocompletion=complete.models)
     ] = "unirain",
     recipe: Annotated[
-        str, typer.Option(help="paper, laptop, shipped-tiny, or a YAML file.", autocompletion=complete.recipes)
+        str, typer.Option(help="paper, laptop, cpu, shipped-tiny, or a YAML file.", autocompletion=complete.recipes)
     ] = "laptop",
     weights: Annotated[
         str | None, typer.Option(help="Begin with these instead of fresh ones; as 'rainrag bench' names them.")

@@ -29,7 +29,7 @@ class RainRAGError(Exception):
     def __str__(self) -> str:
         lines = [self.what if self.where is None else f"{self.what} [{self.where}]"]
         if self.hint:
-            lines.append(f"Way out: {self.hint}")
+            lines.append(f"Hint: {self.hint}")
         return "\n".join(lines)
 
 

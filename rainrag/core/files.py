@@ -88,13 +88,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 def _write_hint(e: OSError) -> str:
     """What helps against an error of writing."""
-    if e.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space, or choose another folder with --out"
+    if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "choose a folder that you may write to"
     if e.errno == errno.ENAMETOOLONG:
         return "give the file a shorter name"
     if e.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
         return "a file lies where a folder is needed, or a folder where a file is: choose another place"
-    return "choose a folder that you may write to"
+    return "free some space, or choose another folder with --out"
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

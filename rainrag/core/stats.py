@@ -46,6 +46,27 @@ def interval(
     return float(low), float(high)
 
 
+def share_interval(
+    hits: Sequence[float], scenes: Sequence[str], level: float = 0.95, rounds: int = 4000, seed: int = 0
+) -> tuple[float, float] | None:
+    """Interval of a share (values 0 and 1), resampling scenes; exact where all or none hit.
+
+    There the bootstrap has no width, and the binomial bound over scenes (Clopper and Pearson 1934) is given: of 8 of 8
+    scenes, 63 % to 100 %.
+
+    Returns:
+        (low, high) in [0, 1]; None without values, and with one scene that hits in part.
+    """
+    if not len(hits):
+        return None
+    least = float(((1 - level) / 2) ** (1 / len(set(scenes))))
+    if min(hits) == 1:
+        return least, 1.0
+    if max(hits) == 0:
+        return 0.0, 1 - least
+    return interval(hits, scenes, level, rounds, seed)
+
+
 def paired_p(
     a: Sequence[float], b: Sequence[float], scenes: Sequence[str], rounds: int = 20000, seed: int = 0
 ) -> float:

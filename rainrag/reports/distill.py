@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rainrag.data import dataset, pair_checks
 from rainrag.distill.splits import UNUSED
 from rainrag.distill.vote_stage import ballot_of
 from rainrag.reports import html
+from rainrag.reports.captions import plain
 from rainrag.retrieval.store import Store
 from rainrag.voters import voting
 
@@ -132,26 +134,49 @@ def _picture(data: bytes, alt: str, side: int) -> str:
 
 # ---------------------------------------------------------------- numbers
 def _pyramid(rows: Sequence[Row], real: int) -> str:
-    """The paper's data pyramid, real at the top; its shape is the tiers' order, the bars are their sizes."""
+    """The paper's data pyramid, real at the top: each tier's area is its share of the images."""
     kept = sum(r["keep"] for r in rows)
-    tiers = [
+    tiers: list[tuple[str, int, str, str]] = [
         ("real", real, "photographs of real rain that the pairs were compared with", "var(--hi)"),
         ("distilled", kept, "pairs that passed", "var(--ok)"),
         ("rejected", len(rows) - kept, "pairs that did not, each with its reason", "var(--bad)"),
     ]
-    bands = []
-    for i, (name, count, _, colour) in enumerate(tiers):
-        y, half, wide = 60 * i, 52 * i, 52 * (i + 1) - 6
-        corners = f"{160 - half},{y} {160 + half},{y} {160 + wide},{y + 54} {160 - wide},{y + 54}"
-        bands.append(
-            f'<polygon points="{corners}" fill="{colour}"/>'
-            f'<text x="160" y="{y + 36}" text-anchor="middle" fill="var(--bg)" font-size="15">{count:,}</text>'
-            f'<text x="{168 + wide}" y="{y + 36}" fill="currentColor" font-size="15">{name}</text>'
-        )
-    drawn = f'<svg viewBox="0 0 400 176" width="400" role="img" aria-label="The pyramid">{"".join(bands)}</svg>'
+    drawn = "".join(_band(band, tier) for band, tier in zip(_bands([t[1] for t in tiers]), tiers, strict=True))
+    picture = f'<svg viewBox="0 0 380 {HIGH + 6}" width="380" role="img" aria-label="The pyramid">{drawn}</svg>'
     most = max(1, *(count for _, count, _, _ in tiers))
     table = [(name, count, html.bar(count / most, meaning)) for name, count, meaning, _ in tiers]
-    return f'<p style="max-width:100%">{drawn}</p>' + html.table(["tier", "images", ""], table, numbers=(1,))
+    return f"<p>{picture}</p>" + html.table(["tier", "images", ""], table, numbers=(1,))
+
+
+HIGH, HALF = 170, 120  # of the pyramid, in the picture's units: height, and half its base
+LINE = 20  # between two names at least
+
+
+def _bands(counts: Sequence[int]) -> list[tuple[float, float, float]]:
+    """(top, bottom, height of the name) of each tier of a triangle whose areas are in the ratio of the counts.
+
+    The area above a line grows with the square of its distance from the apex.
+    """
+    total = max(1, sum(counts))
+    edges = [HIGH * (sum(counts[:i]) / total) ** 0.5 for i in range(len(counts) + 1)]
+    names: list[float] = []
+    for top, bottom in pairwise(edges):
+        middle = (top + bottom) / 2 + 5
+        names.append(max(middle, names[-1] + LINE) if names else max(middle, 14))
+    over = max(0.0, names[-1] - HIGH)
+    return [(top, bottom, y - over) for (top, bottom), y in zip(pairwise(edges), names, strict=True)]
+
+
+def _band(band: tuple[float, float, float], tier: tuple[str, int, str, str]) -> str:
+    """One tier: a trapezoid, and its name and number beside it."""
+    (top, bottom, y), (name, count, meaning, colour) = band, tier
+    left, right = (HALF * top / HIGH, HALF * bottom / HIGH)
+    corners = f"{HALF - left:.1f},{top:.1f} {HALF + left:.1f},{top:.1f} {HALF + right:.1f},{bottom:.1f} "
+    corners += f"{HALF - right:.1f},{bottom:.1f}"
+    return (
+        f'<polygon points="{corners}" fill="{colour}"><title>{html.text(meaning)}</title></polygon>'
+        f'<text x="{2 * HALF + 12}" y="{y:.1f}" fill="{colour}" font-size="15">{count:,} {name}</text>'
+    )
 
 
 def _rates(rows: Sequence[Row]) -> str:
@@ -169,11 +194,11 @@ def _rates(rows: Sequence[Row]) -> str:
 
 
 def keep_rate(rows: Sequence[Row]) -> list[Any]:
-    """Pairs, scenes, gated, kept, the rate as a bar, and its interval by resampling scenes."""
+    """Pairs, scenes, gated, kept, the rate as a bar, and its interval over scenes."""
     kept = [float(r["keep"]) for r in rows]
     scenes = [r["group"] for r in rows]
     n = len(set(scenes))
-    between = stats.interval(kept, scenes, rounds=min(4000, max(100, 8_000_000 // n)))
+    between = stats.share_interval(kept, scenes, rounds=min(4000, max(100, 8_000_000 // n)))
     shown = "" if between is None else f"{between[0]:.1%} to {between[1]:.1%}"
     rate = sum(kept) / len(kept)
     gated = sum(_gated(r) for r in rows)
@@ -256,7 +281,7 @@ def _card(r: Row, ballots: Sequence[Ballot], album: Album) -> str:
             f'{html.text(b.voter)}: <b>{html.text(b.answer)}</b>{p} <span class="dim">{html.text(b.raw)}</span>'
         )
     if r["caption"]:
-        lines.append(f'<span class="dim">{html.text(r["caption"])}</span>')
+        lines.append(f'<span class="dim">{html.text(plain(r["caption"]))}</span>')
     if r["references"]:
         lines.append("References:")
         lines.append(f'<div class="row">{"".join(album.references(r["references"]))}</div>')

@@ -21,7 +21,8 @@ border-bottom:1px solid var(--line);padding-bottom:.2rem}p,li{max-width:75ch}.di
 table{border-collapse:collapse;margin:.6rem 0;font-size:.92rem}th,td{padding:.28rem .7rem;
 border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto}svg,img{max-width:100%;height:auto}h1,h2,p,li{overflow-wrap:anywhere}
+@media print{.card{break-inside:avoid}.scroll{overflow:visible}}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(250px,100%),1fr));gap:.8rem}.card{background:var(--card);
 border:1px solid var(--line);border-radius:8px;padding:.5rem;overflow-wrap:anywhere;font-size:.85rem}
 .card img{width:100%;height:auto;display:block;border-radius:4px}
@@ -46,7 +47,8 @@ def picture(rgb: images.U8 | None, alt: str, side: int = 220) -> str:
     """An ``img`` element, or a note where the picture cannot be shown."""
     if rgb is None:
         return f'<span class="dim">no picture of {text(alt)}</span>'
-    return f'<img loading="lazy" src="{thumb(rgb, side)}" alt="{text(alt)}">'
+    height, width = images.fit(rgb, side).shape[:2]  # said, so that a page has its size before pictures are decoded
+    return f'<img src="{thumb(rgb, side)}" width="{width}" height="{height}" alt="{text(alt)}">'
 
 
 def card(pictures: Sequence[str], *lines: str) -> str:

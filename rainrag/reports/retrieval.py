@@ -8,6 +8,7 @@ from pathlib import Path
 from rainrag.core import images
 from rainrag.core.images import U8
 from rainrag.reports import html
+from rainrag.reports.captions import plain
 from rainrag.retrieval.search import Trace
 from rainrag.retrieval.store import Store
 
@@ -40,7 +41,7 @@ def write(path: Path, store: Store, name: str, rgb: U8, caption: str, found: Tra
     ]  # fmt: skip
     keys = {k for _, hits, _ in stages for k, _ in hits}
     shown = store.some(keys, ["caption", "image", "licence"])
-    intro = html.grid([html.card([html.picture(rgb, name)], html.text(name), html.text(caption))])
+    intro = html.grid([html.card([html.picture(rgb, name)], html.text(name), html.text(plain(caption)))])
     html.write(path, f"References for {name}", [(_title(t, h, n), _cards(shown, h)) for t, h, n in stages], intro)
 
 
@@ -58,7 +59,7 @@ def _cards(shown: dict[str, dict[str, object]], hits: Hits) -> str:
             html.card(
                 [html.picture(images.decode(image["bytes"], key).rgb, key)],
                 f"<b>{html.text(score)}</b>",
-                html.text(row["caption"]),
+                html.text(plain(str(row["caption"]))),
                 f'<span class="dim">{html.text(key)} (licence {html.text(row["licence"])})</span>',
             )
         )

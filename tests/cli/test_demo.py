@@ -61,10 +61,10 @@ def test_rainy_images_are_derained_and_scored_never_the_clean_ones(ran) -> None:
     assert all(s["psnr"] > 5 and Path(s["file"]).is_file() for s in facts["scores"])
 
 
-def test_it_ends_with_two_pages_and_three_commands(ran) -> None:
+def test_it_ends_with_four_pages_and_three_commands(ran) -> None:
     _, facts, _ = ran
-    assert len(facts["pages"]) == 2
-    assert all("</html>" in Path(p).read_text() for p in [*facts["pages"], facts["compare"]])
+    assert [Path(p).name for p in facts["pages"]] == ["audit.html", "report.html", "compare.html", "index.html"]
+    assert all("</html>" in Path(p).read_text() for p in facts["pages"])
     assert len(facts["next"]) == 3
     for command in facts["next"]:
         assert CliRunner().invoke(app, [command.split()[1], "--help"]).exit_code == 0

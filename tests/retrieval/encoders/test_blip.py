@@ -102,7 +102,7 @@ def test_an_incomplete_or_foreign_folder_is_named(folder: Path, tmp_path: Path) 
         with pytest.raises(InputError, match="can be loaded") as e:
             Blip(str(bad), CPU).setup()
         assert str(bad) in str(e.value)
-        assert "Way out" in str(e.value)
+        assert "Hint" in str(e.value)
 
 
 @pytest.mark.parametrize("source", ["nobody/no-such-captioner", "/no/such/folder", "no such name"])
