@@ -98,11 +98,11 @@ def scenes(items: Sequence[Item]) -> dict[str, str]:
     if hashes:
         packed = np.stack([np.frombuffer(bytes.fromhex(h), np.uint8) for h in hashes])
         for a, b in zip(*np.nonzero(np.triu(images.hamming(packed, packed) <= NEAR, 1)), strict=True):
-            join(f"hash:{hashes[a]}", f"hash:{hashes[b]}")
+            join(f"g:{hashes[a]}", f"g:{hashes[b]}")
     for i in items:
         if i.phash:
-            join(f"scene:{i.scene}", f"hash:{i.phash}")
-    return {i.key: root(f"scene:{i.scene}") for i in items}
+            join(f"s:{i.scene}", f"g:{i.phash}")
+    return {i.key: root(f"s:{i.scene}") for i in items}
 
 
 def clean_photographs(work: Path) -> tuple[list[U8], list[U8]]:

@@ -27,9 +27,9 @@ from rainrag.baselines.restormer import Restormer
 from rainrag.evaluation.complexity import EXPERTS, routes
 from rainrag.models.unirain.network import UniRain
 
-#: Restormer of a preset's width; for base it is the published one. Tiny and small have UniRain's blocks a level.
+#: Restormer of a preset's width; for base it is the published one. tiny-v1 and small have UniRain's blocks a level.
 RESTORMERS: dict[str, dict[str, Any]] = {
-    "tiny": {"dim": 8, "blocks": (1, 1, 1, 1), "refinement": 1, "heads": (1, 1, 2, 2)},
+    "tiny-v1": {"dim": 8, "blocks": (1, 1, 1, 1), "refinement": 1, "heads": (1, 1, 2, 2)},
     "small": {"dim": 32, "blocks": (2, 3, 3, 4), "refinement": 2},
     "base": {},
 }

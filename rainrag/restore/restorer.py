@@ -23,6 +23,8 @@ from rainrag.restore.tiles import FULL, Plan, Tiling
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: On a CPU, images of up to so many pixels are taken at once; Restormer then needs 6.5 GB (13 kB a pixel, measured).
 MAX_PIXELS = 500_000
+#: The same of lean UniRains, which need 0.33 kB a pixel (331 MB for 1000 x 1000, measured).
+LEAN_PIXELS = 2_000_000
 #: Share of a GPU's free memory that the whole frame may be expected to take.
 FREE_SHARE = 0.8
 #: Longest side of the image that routing is computed on where the whole does not fit.
@@ -56,7 +58,8 @@ class Restorer:
         channels_last: memory layout; faster for most networks on a GPU, and taken for lean UniRains on a CPU.
         compile: torch.compile; pays off for many tiles of one size.
         batch: tiles, or images of one size, that pass the network together; 4 on a GPU and 1 on a CPU if not given.
-        max_pixels: images up to this size are taken at once by ``auto`` on a CPU.
+        max_pixels: images up to this size are taken at once by ``auto`` on a CPU; default: MAX_PIXELS, of lean UniRains
+            LEAN_PIXELS.
         strength: from 0 (the image as it came) to 1 (as the network restores it); between them both are blended.
         ensemble: mean over the eight flips and quarter turns of the image, in eight times the time.
 
@@ -74,7 +77,7 @@ class Restorer:
         channels_last: bool = False,
         compile: bool = False,
         batch: int | None = None,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: int | None = None,
         strength: float = 1.0,
         ensemble: bool = False,
     ) -> None:
@@ -88,10 +91,11 @@ class Restorer:
             raise UsageError(f"a batch has at least one image, not {batch}")
         self.contract = contract or Contract()
         self.device: torch.device = Compute(device=device).place()
-        self.precision, self.max_pixels = precision, max_pixels
+        self.precision = precision
         self.batch = batch or (4 if self.device.type == "cuda" else 1)
         self.strength, self.ensemble = strength, ensemble
         lean = self.device.type == "cpu" and bool(getattr(getattr(network, "sizes", None), "lean", False))
+        self.max_pixels = max_pixels or (LEAN_PIXELS if lean else MAX_PIXELS)
         self.layout = torch.channels_last if channels_last or lean else torch.contiguous_format
         moved: Any = network.eval().to(self.device)
         self.network = moved.to(memory_format=self.layout)

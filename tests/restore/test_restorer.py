@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rainrag import baselines
 from rainrag.core.errors import InputError, RainRAGError, UsageError
+from rainrag.models.unirain.network import UniRain
 from rainrag.restore import Contract, Restorer, restorer
 from tests.restore import nets
 
@@ -300,3 +301,15 @@ def test_every_turn_is_undone() -> None:
     seen = [restorer.turned(x, mode) for mode in range(8)]
     assert all(np.array_equal(restorer.turned_back(y, mode), x) for mode, y in enumerate(seen))
     assert len({(y.shape, y.tobytes()) for y in seen}) == 8
+
+
+def test_a_lean_unirain_takes_larger_images_whole_and_in_channels_last_memory() -> None:
+    lean = UniRain(preset="tiny", widths=[4, 8, 8, 8], heads=[1, 1, 1, 1], experts=2)
+    engine = Restorer(lean, Contract(multiple=lean.multiple), device="cpu")
+    assert engine.layout == torch.channels_last
+    assert engine.inference(1000, 1500) == "full"
+    other = Restorer(UniRain(**nets.SIZES), Contract(multiple=8), device="cpu")
+    assert other.inference(1000, 1500) == "tile512-64"
+    x = image(33, 20)
+    assert np.abs(engine.restore(x) - direct(lean, x)).max() < 1e-5
+    assert Restorer(lean, device="cpu", max_pixels=100).max_pixels == 100
