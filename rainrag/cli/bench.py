@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rainrag.cli import complete, console
+from rainrag.cli import complete, console, running
 from rainrag.core.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def bench(
 
     Exit code 4 when something that was asked for is missing (the rest is done all the same).
     """
+    running.check(tile, device, precision)
     from rainrag.benchmarks import planning, tables
     from rainrag.evaluation import run as work
 

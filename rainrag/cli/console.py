@@ -68,6 +68,17 @@ def table(title: str | None, columns: list[str], rows: list[list[Any]], right: t
     out().print(drawn)
 
 
+def about(seconds: float) -> str:
+    """A time to come, no more exact than it is known: ``about 3 minutes``."""
+    if seconds < 1:
+        return "about a second"
+    for most, length, word in ((100, 1, "second"), (100 * 60, 60, "minute")):
+        if seconds < most:
+            n = max(1, round(seconds / length))
+            return f"about {n} {word}{'s' * (n != 1)}"
+    return f"about {seconds / 3600:.1f} hours"
+
+
 @contextlib.contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """A progress bar with ETA on a terminal; in a pipe or a log, a line now and then.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rainrag.cli import complete, console
+from rainrag.cli import complete, console, running
 from rainrag.core.names import grouped
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def derain(
 
     Exit code 0 when all are done, 3 when any could not be (the others are done all the same).
     """
+    running.check(tile, device, precision)
     from rainrag import restore
     from rainrag.cli import memory
     from rainrag.reports.comparison import Comparison
@@ -78,10 +79,13 @@ def derain(
     fresh = [j for j in todo if overwrite or not j.target.exists()]
     also = Comparison(out) if compare else None
     answers: list[Done | Failed] = []
-    with console.progress("derain", len(fresh)) as advance:
+    expected = _expected(engine, fresh, tile)
+    with console.progress("derain, tiles", sum(expected.values())) as advance:
+        engine.on_tiles = advance
         for answer in restore.restore_files(engine, fresh, tile, also):
             answers.append(answer)
-            advance(1)
+            if isinstance(answer, restore.Failed) and answer.reason != "network":  # its tiles never came
+                advance(expected[answer.job])
     page = also.page("Before and after", answers) if also else None
     failed = [a for a in answers if isinstance(a, restore.Failed)]
     report = _report(found, engine, out, answers, len(todo) - len(fresh), page)
@@ -92,6 +96,20 @@ def derain(
         _show(report, tile, todo)
     if failed:
         raise typer.Exit(3)
+
+
+def _expected(engine: Restorer, jobs: Sequence[Job], tile: str) -> dict[Job, int]:
+    """Tiles of each file, from the sizes in their headers; says how much there is to do and how long it may take."""
+    from rainrag.core.images import size_of
+
+    sizes = {job: size_of(job.source) for job in jobs}
+    tiles = {job: engine.tiles_of(size[1], size[0], tile) if size else 1 for job, size in sizes.items()}
+    pixels = sum(size[0] * size[1] for size in sizes.values() if size)
+    if pixels and not console.QUIET:
+        images, total = f"{len(jobs)} image{'s' * (len(jobs) != 1)}", sum(tiles.values())
+        took = engine.pace() * pixels
+        console.say(f"{images}, {pixels / 1e6:.1f} MP, {total} tile{'s' * (total != 1)}, {console.about(took)}")
+    return tiles
 
 
 def _report(

@@ -268,6 +268,23 @@ def _notes(image: Image.Image, data: bytes, name: str, rotated: bool) -> tuple[s
     return tuple(notes)
 
 
+def size_of(path: str | Path) -> tuple[int, int] | None:
+    """(width, height) as stored, from a file's header alone; None where it cannot be told."""
+    try:
+        if not os.path.isfile(path):
+            return None
+        with open(path, "rb") as f:
+            head = f.read(64)
+            if head[:4] == b"RIFF":  # Pillow would decode it
+                return headers.webp_size(head)
+            f.seek(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return Image.open(f, formats=headers.FORMATS).size
+    except Exception:  # what is wrong with it is said when it is read
+        return None
+
+
 def read(path: str | Path) -> Decoded:
     """Read and decode a file.
 

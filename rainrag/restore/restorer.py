@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -102,6 +103,27 @@ class Restorer:
         self.routed = callable(getattr(network, "routing", None))
         self._call: Any = torch.compile(self.network) if compile else self.network
         self._bytes: float | None = None
+        #: Called with the number of tiles (or whole frames) that have passed the network, each time that some have.
+        self.on_tiles: Callable[[int], None] | None = None
+
+    def tiles_of(self, height: int, width: int, tile: str = "auto") -> int:
+        """Tiles that an image of this size passes the network in, if memory suffices; 1 for a whole frame.
+
+        Raises:
+            UsageError: for a tiling that the network does not take.
+        """
+        plan = tiles.plan(self.contract, height, width, self._tiling(height, width, 1, tile))
+        return len(plan.windows()) * (8 if self.ensemble else 1)
+
+    def pace(self) -> float:
+        """Seconds a pixel, from two passes of a small tile, of which the first warms up."""
+        side = self.contract.fixed or self.contract.up(128)
+        x = torch.zeros(1, 3, side, side)
+        for _ in range(2):
+            started = time.perf_counter()
+            self._forward(x, None, self._call)
+            taken = time.perf_counter() - started
+        return taken / side**2 * (8 if self.ensemble else 1)
 
     def restore(self, image: npt.NDArray[Any], tile: str = "auto", name: str = "") -> F32:
         """Restore one image.
@@ -234,6 +256,8 @@ class Restorer:
             for (i, t, s), (_, r, c), part in zip(corners, chunk, y, strict=True):
                 weight = torch.from_numpy(np.outer(down[r], across[c]))
                 out[i, :, t : t + h, s : s + w] += part * weight
+            if self.on_tiles:
+                self.on_tiles(len(chunk))
         return out
 
     def _routes(self, frame: Tensor) -> Any:

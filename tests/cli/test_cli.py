@@ -138,7 +138,10 @@ WRONG = [
     (["models", "unirain"], 2, "--complexity"),
     (["derain", "{gone}.png"], 4, ""),
     (["derain", "{file}"], None, ""),
-    (["derain", "{pairs}/input/0.png", "--device", "cdua"], None, ""),
+    (["derain", "{pairs}/input/0.png", "--device", "cdua"], 2, "no device 'cdua'"),
+    (["derain", "{gone}", "--tile", "abc"], 2, "no tiling 'abc'"),
+    (["derain", "{gone}", "--precision", "fp8"], 2, "no precision 'fp8'"),
+    (["bench", "--tile", "abc"], 2, "no tiling 'abc'"),
     (["derain", "{pairs}/input/0.png", "--weights", "tyni"], None, ""),
 ]
 
@@ -340,3 +343,30 @@ def test_an_ingest_shows_its_pairs_in_one_page(call, tmp_path: Path) -> None:
     assert all(f"<h2>{subset}, train: " in text for subset in ("DRS", "DRD", "NRS", "NRD"))
     assert "planted: " in text
     assert "http" not in text.replace("http-equiv", "")
+
+
+def test_wrong_options_are_answered_before_anything_heavy_is_imported() -> None:
+    code = (
+        "import sys; sys.argv = ['rainrag', 'derain', 'x.png', '--tile', 'abc']\n"
+        "import rainrag.cli\n"
+        "try: rainrag.cli.main()\n"
+        "except SystemExit as e: assert e.code == 2, e.code\n"
+        "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "no tiling 'abc'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.2, "about a second"),
+        (1.2, "about 1 second"),
+        (61, "about 61 seconds"),
+        (170, "about 3 minutes"),
+        (9000, "about 2.5 hours"),
+    ],
+)
+def test_an_estimate_is_as_exact_as_it_is_known(seconds: float, said: str) -> None:
+    assert console.about(seconds) == said

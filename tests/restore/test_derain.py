@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,24 @@ def test_every_file_that_is_met_has_an_answer(photos: Path, weights: Path, tmp_p
         "0.png", "1.png", "2.png", long, odd, "scan.jfif", "compare", "compare.html",
     }  # fmt: skip
     assert "not read: 1 video:" in done.stderr
+
+
+def test_what_is_to_do_is_said_before_and_counted_by_tiles(photos: Path, weights: Path, tmp_path: Path) -> None:
+    base = (photos, "--weights", weights, "--device", "cpu", "--tile", "16,8")
+    done = derain(*base, "--out", tmp_path / "out", quiet=False)
+    assert done.exit_code == 0
+    first = done.stderr.splitlines()[0]
+    assert re.match(r"3 images, 0\.0 MP, (\d+) tiles, about ", first), first
+    total = re.search(r"(\d+) tiles", first).group(1)  # type: ignore[union-attr]
+    assert f"derain, tiles: {total} done in" in done.stderr
+
+
+def test_tiles_are_reported_as_they_pass(weights: Path) -> None:
+    engine = Restorer(nets.Darker(), device="cpu")
+    seen: list[int] = []
+    engine.on_tiles = seen.append
+    for height, width, tile in ((24, 40, "full"), (24, 40, "16,8"), (50, 17, "16")):
+        seen.clear()
+        engine.restore(np.zeros((height, width, 3), np.uint8), tile)
+        assert sum(seen) == engine.tiles_of(height, width, tile)
+    assert engine.pace() > 0
