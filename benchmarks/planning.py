@@ -15,7 +15,7 @@ from rainrag.benchmarks.tables import Entry
 from rainrag.core import workspace
 from rainrag.core.errors import MissingError, RainRAGError, UsageError
 from rainrag.evaluation import results, submissions, testsets
-from rainrag.evaluation.run import Settings, is_there
+from rainrag.evaluation.run import BenchSettings, is_there
 from rainrag.evaluation.submissions import Entrant
 from rainrag.evaluation.testsets import Opened
 
@@ -43,7 +43,7 @@ class Step:
 
     entrant: Entrant
     opened: Opened
-    settings: Settings
+    settings: BenchSettings
     root: Path
     paths: list[Path]
     done: bool
@@ -95,7 +95,7 @@ class Asked:
     suffix: str | None = None
 
 
-def plan(asked: Asked, settings: Settings, root: Path) -> tuple[list[Step], list[Missing]]:
+def plan(asked: Asked, settings: BenchSettings, root: Path) -> tuple[list[Step], list[Missing]]:
     """Open what is there and list what is not.
 
     Raises:
@@ -176,7 +176,7 @@ def _entrant(entry: Entry, kin: Sequence[str], asked: Asked, missing: list[Missi
     return None
 
 
-def _step(entrant: Entrant, opened: Opened, settings: Settings, root: Path) -> Step:
+def _step(entrant: Entrant, opened: Opened, settings: BenchSettings, root: Path) -> Step:
     paths = [
         root / opened.name / f"{results.stem(entrant.name, entrant.weights_sha256, p.name, settings.tile)}.json"
         for p in settings.of(opened.testset)

@@ -232,7 +232,7 @@ def do_score(data: Path, work: Path) -> None:
         opened = testsets.open_set(name)
         for model in ("input", "prenet", "unirain"):
             entrant = submissions.find(model, weights.get(model), opened.testset.kin)
-            for path in run.run(entrant, opened, run.Settings(("y",)), work / "results"):
+            for path in run.run(entrant, opened, run.BenchSettings(("y",)), work / "results"):
                 result = results.load(path)
                 print(f"{result.testset} {model}: n {result.n}, PSNR-Y {result.mean['psnr']:.3f}, "
                       f"SSIM-Y {result.mean['ssim']:.4f}", flush=True)  # fmt: skip

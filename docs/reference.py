@@ -39,7 +39,7 @@ def pages() -> dict[str, str]:
 
     shown = examples()
     made = {f"verbs/{v}.md": "\n".join(_page(v, verbs.load(v), shown.get(v, []))) for v in verbs.VERBS}
-    return {**made, "notebook.md": notebook()}
+    return {**made, "api.md": "\n".join(api()), "notebook.md": notebook()}
 
 
 def examples() -> dict[str, list[str]]:
@@ -110,6 +110,65 @@ def _table(head: list[str], rows: list[list[str]]) -> Iterator[str]:
     for row in [head, ["---"] * len(head), *rows]:
         yield "| " + " | ".join(" ".join(str(cell or "").replace("|", "\\|").split()) for cell in row) + " |"
     yield ""
+
+
+def api() -> Iterator[str]:
+    """The page of the public API: functions with their arguments, then the records and classes, from the docstrings."""
+    import dataclasses
+    import inspect
+
+    import rainrag
+    from rainrag import api as module
+
+    yield "# Python API\n"
+    yield _sections(module.__doc__ or "")
+    names = [n for n in rainrag.__all__ if not n.startswith("_")]
+    order = list(vars(module))
+    for name in sorted((n for n in names if n[0].islower()), key=order.index):
+        function = getattr(module, name)
+        yield f"## rainrag.{name}\n"
+        yield f"```python\n{_signature(name, function)}\n```\n"
+        yield _sections(inspect.getdoc(function) or "")
+    yield "## Records and classes\n"
+    for name in (n for n in names if n[0].isupper()):
+        kind = getattr(rainrag, name)
+        yield f"### rainrag.{name}\n"
+        if dataclasses.is_dataclass(kind):
+            yield f"Fields: {', '.join(f'`{f.name}`' for f in dataclasses.fields(kind))}.\n"
+        yield _sections(inspect.getdoc(kind) or "")
+
+
+def _signature(name: str, function: Any) -> str:
+    """``name(...) -> result``, one argument per line."""
+    import inspect
+
+    signature = inspect.signature(function)
+    lines, keyword = [], False
+    for p in signature.parameters.values():
+        if p.kind is p.KEYWORD_ONLY and not keyword:
+            lines.append("    *,")
+            keyword = True
+        default = "" if p.default is p.empty else f" = {p.default!r}"
+        lines.append(f"    {p.name}: {p.annotation}{default},")
+    return "\n".join([f"{name}(", *lines, f") -> {signature.return_annotation}"])
+
+
+def _sections(doc: str) -> str:
+    """A docstring as Markdown: ``Args:`` and its like become lists, literals of reStructuredText become code."""
+    doc = re.sub(r"``(.+?)``", r"`\1`", doc, flags=re.DOTALL)
+    out, section = [], False
+    for line in doc.splitlines():
+        if heading := re.fullmatch(r"(Args|Attributes|Returns|Raises):", line):
+            out += ["", f"**{heading[1]}**", ""]
+            section = True
+        elif section and (item := re.fullmatch(r" {4}(\w[\w, *.]*): (.*)", line)):
+            out.append(f"- `{item[1]}`: {item[2]}")
+        elif section and line.startswith("    "):
+            out.append("  " + line.strip())
+        else:
+            section = section and not line
+            out.append(line)
+    return "\n".join(out) + "\n"
 
 
 def notebook() -> str:

@@ -68,8 +68,22 @@ def test_every_verb_has_a_page_with_all_its_options_and_an_example(site: Path, v
     assert f'href="verbs/{verb}.html"' in (site / "index.html").read_text()
 
 
+def test_the_api_is_a_page_with_every_name_and_argument(site: Path) -> None:
+    import inspect
+
+    import rainrag
+    from rainrag import api
+
+    page = (site / "api.html").read_text()
+    shown = re.sub(r"<[^>]+>", "", page)
+    for name in (n for n in rainrag.__all__ if not n.startswith("_")):
+        assert f"rainrag.{name}" in shown
+        named = inspect.signature(getattr(api, name)).parameters if name[0].islower() else ()
+        assert not [p for p in named if not re.search(rf"\b{p}: ", shown)], name
+
+
 def test_the_notebook_is_a_page(site: Path) -> None:
-    assert "rain.distill(" in re.sub(r"<[^>]+>", "", (site / "notebook.html").read_text())
+    assert "rainrag.distill(" in re.sub(r"<[^>]+>", "", (site / "notebook.html").read_text())
 
 
 # ---------------------------------------------------------------- commands

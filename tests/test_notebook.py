@@ -38,8 +38,8 @@ def test_it_leads_from_a_folder_to_splits_and_a_trained_network(ran) -> None:
     assert 0 < kept < candidates
     assert (work / "splits" / "splits.lock").is_file()
     assert (work / "run" / "weights" / "model.safetensors").is_file()
-    before, after = eval(outputs['trained["first_probe"], trained["probe"]'][0]["data"]["text/plain"])
-    assert before["psnr"].keys() == after["psnr"].keys() == {"DRS", "DRD"}
+    before, after = eval(outputs["trained.psnr_before, trained.psnr"][0]["data"]["text/plain"])
+    assert before.keys() == after.keys() == {"DRS", "DRD"}
 
 
 def test_planted_faults_are_told_and_images_shown(ran) -> None:

@@ -12,7 +12,7 @@ from rainrag.core.errors import IntegrityError, UsageError
 from rainrag.core.names import grouped
 
 if TYPE_CHECKING:
-    from rainrag.data.audit import Report
+    from rainrag.data.audit import AuditReport
 
 
 def register(app: typer.Typer) -> None:
@@ -51,8 +51,9 @@ def audit(
     Exit code 0 whatever is found, unless --fail-on names it. Training scenes of the available test sets are known by the
     packaged ledger; more are added with --ledger.
     """
-    from rainrag.cli.ingesting import own_layout, say_layout
+    from rainrag.cli.ingesting import say_layout
     from rainrag.core.jobs import create
+    from rainrag.data.sources.folder import own_layout
 
     wanted = findings(fail_on)
     layout = own_layout(pattern, suffix, unlabelled)
@@ -102,7 +103,7 @@ def findings(text: str | None) -> tuple[str, ...]:
     return FINDINGS if "all" in named else tuple(dict.fromkeys(named))
 
 
-def _show(report: Report) -> None:
+def _show(report: AuditReport) -> None:
     from rich.markup import escape
 
     rows = [

@@ -100,7 +100,7 @@ def bench(
     if images is None and (pattern or suffix):
         raise UsageError("--pattern and --suffix are of --images", hint="--images FOLDER")
     models = tuple(m for given in model or () for m in given.split(",") if m)
-    settings = work.Settings(
+    settings = work.BenchSettings(
         tuple(protocol or ()), tuple(metric or ()), tile, device, precision, save_images and not smoke, download
     )
     folder = None if images is None else (_only(models) or images.resolve().name.lower(), images)

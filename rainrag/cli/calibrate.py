@@ -10,7 +10,7 @@ import typer
 from rainrag.cli import console
 
 if TYPE_CHECKING:
-    from rainrag.distill.evaluate_voters import Rate, Report
+    from rainrag.distill.evaluate_voters import Rate, VoterReport
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +85,7 @@ def _plan(cases: int, names: list[str], as_json: bool) -> None:
     console.table("would ask", ["voter", "questions"], [[n, c] for n, c in calls.items()], right=("questions",))
 
 
-def _show(found: Report) -> None:
+def _show(found: VoterReport) -> None:
     """A row a fault, a column a judge."""
     alone = [n for n in found.figures if not n.startswith("without ")]
     whole = found.figures[alone[-1]]

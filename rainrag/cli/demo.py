@@ -56,7 +56,8 @@ def demo(
     well. Run again after an interruption: it goes on where it stopped.
     """
     from rainrag.cli.demo_steps import Demo
-    from rainrag.cli.ingesting import own_layout, say_layout
+    from rainrag.cli.ingesting import say_layout
+    from rainrag.data.sources.folder import own_layout
 
     started = time.monotonic()
     place = Path("rainrag-demo" if data is None else f"rainrag-demo-{data.resolve().name}")

@@ -16,7 +16,7 @@ from rainrag.core.errors import InputError, MissingError, UsageError
 from rainrag.core.files import listing, write_bytes
 from rainrag.core.types import Source, Subset
 from rainrag.data import dataset, sources
-from rainrag.data.ingest import Report, ingest, renamed
+from rainrag.data.ingest import IngestReport, ingest, renamed
 from rainrag.data.sources.folder import PHOTOGRAPHS
 from rainrag.data.sources.layouts import Layout, match
 
@@ -129,7 +129,7 @@ class Demo:
         report = self._ingest(sources.get("rendered"), self.out / "raw" / "rendered", advance)
         return f"{report.pairs} pairs, {len(report.rejects)} left out with a reason"
 
-    def _ingest(self, source: Source, root: Path, advance: Advance, **settings: Any) -> Report:
+    def _ingest(self, source: Source, root: Path, advance: Advance, **settings: Any) -> IngestReport:
         from rainrag.core.jobs import create
 
         out = self.out / "datasets" / source.name
@@ -267,7 +267,7 @@ class Demo:
         advance(-len(MODELS) * sum(len(o.items) for o in opened))
         for testset in opened:
             for model in MODELS:
-                entrant, settings = submissions.find(model, None, ()), bench.Settings(("y",), save=True)
+                entrant, settings = submissions.find(model, None, ()), bench.BenchSettings(("y",), save=True)
                 for path in bench.run(entrant, testset, settings, self.out / "results", lambda n: advance(max(0, n))):
                     self._scored(path)
         return f"{len(MODELS)} methods on {len(wanted)} test sets"

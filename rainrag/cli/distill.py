@@ -11,7 +11,7 @@ from rainrag.cli import console
 from rainrag.cli.stages import stages
 
 if TYPE_CHECKING:
-    from rainrag.distill.pipeline import Request, Summary
+    from rainrag.distill.pipeline import DistillSummary, Request
 
 
 def register(app: typer.Typer) -> None:
@@ -110,10 +110,10 @@ def distill(
     """
     from rainrag.core import workspace
     from rainrag.distill import pipeline
-    from rainrag.distill.stages import Settings
+    from rainrag.distill.stages import DistillSettings
     from rainrag.retrieval.search import Sizes
 
-    settings = Settings(Sizes(k1, k2, k3), quorum, all_voters, audit_share, ablate, seed, per_scene, quota)
+    settings = DistillSettings(Sizes(k1, k2, k3), quorum, all_voters, audit_share, ablate, seed, per_scene, quota)
     options = {**options_of(setting or []), **({"trust_remote_code": True} if trust_remote_code else {})}
     request = pipeline.Request(list(data or []), store, voters, settings, options, alpha, engine, workers, address)
     request.allow_abstentions = allow_abstentions
@@ -155,7 +155,7 @@ def options_of(settings: list[str]) -> dict[str, Any]:
     return found
 
 
-def _show(summary: Summary) -> None:
+def _show(summary: DistillSummary) -> None:
     rows = [[s, n["train"], n["test"]] for s, n in summary.splits.items()]
     console.table(
         f"{summary.kept} of {summary.candidates} pairs kept", ["subset", "train", "test"], rows, right=("train", "test")

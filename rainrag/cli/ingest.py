@@ -121,8 +121,10 @@ def ingest(
         raise MissingError(f"'{name}' is not available locally", where=where, hint=hint)
     layout = None
     if name == "folder":
-        layout = ingesting.own_layout(pattern, suffix, unlabelled, lq_glob, gt_glob)
-        source = ingesting.own_folder(source, called, subset, licence)
+        from rainrag.data.sources.folder import own_folder, own_layout
+
+        layout = own_layout(pattern, suffix, unlabelled, lq_glob, gt_glob)
+        source = own_folder(source, called, subset, licence)
     if dry_run:
         ingesting.show_plan(source, where, target, split, limit, per_scene, layout, as_json)
         return

@@ -13,15 +13,13 @@ from rainrag.core import workspace
 from rainrag.core.errors import MissingError, RainRAGError, UsageError
 from rainrag.core.jobs import create
 from rainrag.core.names import grouped, printable
-from rainrag.core.types import Reject, Source, Subset
+from rainrag.core.types import Reject, Source
 from rainrag.data import ingest as work
 from rainrag.data import sources
-from rainrag.data.pairing import sides
 from rainrag.data.sources import layouts
-from rainrag.data.sources.folder import PHOTOGRAPHS, globs, own
 
 
-def one(source: Source, root: Path, out: Path, workers: int | None, **settings: Any) -> work.Report:
+def one(source: Source, root: Path, out: Path, workers: int | None, **settings: Any) -> work.IngestReport:
     """Ingest one set with a progress bar; first of all, say how its files pair."""
     layout = settings.pop("layout", None)
     matched = layouts.match(source, root, (layout,) if layout else None)
@@ -44,45 +42,6 @@ def say_layout(layout: layouts.Layout, found: layouts.Found) -> None:
     console.say(printable(found.described(layout)), markup=False)
     for line in grouped(found.unread):
         console.say(f"not read: {line}", markup=False)
-
-
-def own_layout(
-    pattern: str | None, suffix: str | None, unlabelled: bool, lq_glob: str | None = None, gt_glob: str | None = None
-) -> layouts.Layout | None:
-    """How the files of a user's own folder pair, where the options say so.
-
-    Raises:
-        UsageError: for options that exclude each other, or a pattern that is none.
-    """
-    given = {
-        "--pattern": pattern, "--suffix": suffix, "--unlabelled": unlabelled, "--lq-glob": lq_glob,
-    }  # fmt: skip
-    said = [option for option, value in given.items() if value]
-    if gt_glob and not lq_glob:
-        raise UsageError("--gt-glob needs --lq-glob")
-    if len(said) > 1:
-        raise UsageError(f"{' and '.join(said)} exclude each other", hint="one of them")
-    if pattern:
-        sides(pattern)
-    if unlabelled:
-        return PHOTOGRAPHS
-    if lq_glob:
-        return globs(lq_glob, gt_glob)
-    return own(pattern, suffix) if pattern or suffix else None
-
-
-def own_folder(source: Source, name: str | None, subset: str | None, licence: str | None) -> Source:
-    """The 'folder' source with what the user says of it.
-
-    Raises:
-        UsageError: for an unknown subset.
-    """
-    flags: dict[str, Any] = {"licence": licence}
-    if subset:
-        if subset.upper() not in Subset.__members__:
-            raise UsageError(f"no subset '{subset}'", hint="one of DRS, DRD, NRS, NRD")
-        flags |= Subset[subset.upper()].flags
-    return work.renamed(source, name, **flags)
 
 
 def show_plan(
@@ -203,7 +162,7 @@ def render(
         console.say(f"planted: {n} {fault}")
 
 
-def show(report: work.Report, as_json: bool) -> None:
+def show(report: work.IngestReport, as_json: bool) -> None:
     """Print what an ingest did."""
     if as_json:
         console.emit(report.to_dict())
@@ -242,7 +201,7 @@ def left_out(rejects: Sequence[Reject], reasons: dict[str, str], more: str) -> N
 EXAMPLES = 5
 
 
-def _fullest(report: work.Report) -> tuple[str, str]:
+def _fullest(report: work.IngestReport) -> tuple[str, str]:
     """Config and split that hold most rows: what the hint should load."""
     sizes = {(place, split): n for place, parts in report.counts.items() for split, n in parts.items()}
     place, split = max(sizes, key=lambda at: sizes[at])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -226,25 +227,8 @@ def _not_taken(files: list[dict[str, str]]) -> None:
         console.say(f"not read: {line}", markup=False)
 
 
-def _summary(store: Store) -> dict[str, Any]:
-    from rainrag.retrieval.store import count
-
-    m = store.manifest
-    return {
-        "store": str(store.path),
-        "server": store.server,
-        "references": len(store.keys),
-        "strata": m["strata"],
-        "flags": count(f for flags in m["flags"].values() for f in flags.split("; ")),
-        "left_out": count(x["reason"] for x in m["left_out"]),
-        "search": m.get("search"),
-        "encoders": m["identity"],
-        "fingerprint": store.fingerprint,
-    }
-
-
 def _show(store: Store, as_json: bool, keys: bool = False) -> None:
-    summary = _summary(store)
+    summary = asdict(store.report())
     if as_json:
         lists = {"keys": store.keys, "flagged": store.manifest["flags"]} if keys else {}
         console.emit({**summary, "left_out_photographs": store.manifest["left_out"], **lists})

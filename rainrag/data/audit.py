@@ -50,7 +50,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Report:
+class AuditReport:
     """What an audit found; ``to_dict`` is the JSON.
 
     Args:
@@ -403,7 +403,7 @@ def audit(
     layout: layouts.Layout | None = None,
     say: Callable[[layouts.Layout, layouts.Found], None] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> tuple[Report, list[Item]]:
+) -> tuple[AuditReport, list[Item]]:
     """Audit datasets or folders.
 
     Args:
@@ -432,7 +432,7 @@ def audit(
             hint="the reasons: rainrag audit … --json",
         )  # fmt: skip
     tests = [i for found in tested for i in inspect(found, engine, False, progress)[0]]
-    report = Report(
+    report = AuditReport(
         images=len(items),
         undecodable=bad,
         pairs=[{"key": i.key, "reason": i.reason, "detail": i.detail} for i in items if i.reason],

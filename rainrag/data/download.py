@@ -8,6 +8,7 @@ from __future__ import annotations
 import tarfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ def steps(source: Source, out: Path) -> list[str]:
     return lines
 
 
+@dataclass(frozen=True)
+class Download:
+    """Archives that were fetched and unpacked below ``out``; ``files`` are their names."""
+
+    source: str
+    out: Path
+    files: tuple[str, ...]
+
+
 def fetch(source: Source, out: Path, advance: Callable[[int], None] | None = None) -> list[str]:
     """Fetch from the first host that answers, unpack safely.
 
@@ -55,8 +65,10 @@ def fetch(source: Source, out: Path, advance: Callable[[int], None] | None = Non
         Names of the fetched archives.
 
     Raises:
-        MissingError: when no host could be reached, with the reasons of each.
+        MissingError: when no host could be reached, with the reasons of each; when none serves programs, with the steps.
     """
+    if not mirrors(source):
+        raise MissingError(f"'{source.name}' has to be downloaded by hand", hint="\n".join(steps(source, out)))
     recorded = Recorded(out / "checksums.json")
     problems = []
     for parts in mirrors(source):

@@ -41,7 +41,7 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Report:
+class IngestReport:
     """What an ingest did.
 
     Args:
@@ -305,7 +305,7 @@ def ingest(
     matched: tuple[layouts.Layout, layouts.Found] | None = None,
     progress: Callable[[str, int], None] | None = None,
     planned: Callable[[int], None] | None = None,
-) -> Report:
+) -> IngestReport:
     """Turn a folder into a dataset.
 
     Args:
@@ -365,7 +365,7 @@ def _report(
     found: layouts.Found,
     records: dict[str, dict[str, Any]],
     partial: bool,
-) -> Report:
+) -> IngestReport:
     rejects = [Reject(printable(r.key), r.reason, printable(r.detail)) for r in found.rejects]
     notes: Counter[str] = Counter()
     for record in records.values():
@@ -381,7 +381,7 @@ def _report(
         for split, n in source.counts.items()
         if n is not None and by_split[split] != n
     ]  # fmt: skip
-    return Report(
+    return IngestReport(
         source=source.name,
         out=str(out),
         layout=layout.expected,
@@ -398,7 +398,7 @@ def _report(
     )
 
 
-def finish(source: Source, out: Path, report: Report) -> None:
+def finish(source: Source, out: Path, report: IngestReport) -> None:
     """Write the report and the dataset card."""
     body = [f"Made by `rainrag ingest {source.name}` from {source.title}.", ""]
     if source.paper:

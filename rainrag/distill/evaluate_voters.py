@@ -392,7 +392,7 @@ def auc(
 
 # ---------------------------------------------------------------- the whole
 @dataclass(frozen=True)
-class Report:
+class VoterReport:
     """What ``rainrag calibrate`` prints.
 
     Args:
@@ -407,13 +407,13 @@ class Report:
     abstained: dict[str, float] = field(default_factory=dict)
 
 
-def report(judged: Sequence[Judged], names: Sequence[str], quorum: int | None = None) -> Report:
+def report(judged: Sequence[Judged], names: Sequence[str], quorum: int | None = None) -> VoterReport:
     """Figures of all judges."""
     abstained = {
         name: float(np.mean([c.ballots[i].answer == "abstain" for c in judged])) for i, name in enumerate(names)
     }
     figures = {name: tally(judged, j) for name, j in judges(names, quorum).items()}
-    return Report(len({c.scene for c in judged}), len(judged), tuple(names), figures, abstained)
+    return VoterReport(len({c.scene for c in judged}), len(judged), tuple(names), figures, abstained)
 
 
 def run(
@@ -428,7 +428,7 @@ def run(
     sizes: Sizes | None = None,
     quorum: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Report:
+) -> VoterReport:
     """Render, look, judge and tally.
 
     Args:

@@ -9,7 +9,7 @@ from rainrag.core.files import fingerprint
 from rainrag.core.types import Voter
 from rainrag.data import dataset, pair_checks
 from rainrag.distill.splits import Choice
-from rainrag.distill.stages import Outcome, Plan, Settings
+from rainrag.distill.stages import DistillSettings, Outcome, Plan
 from rainrag.retrieval.store import Store
 
 VERSION = 1
@@ -21,7 +21,7 @@ class Inputs:
 
     store: Store
     voters: list[Voter]
-    settings: Settings
+    settings: DistillSettings
     specs: str = ""
     alpha: float = 0.05
     options: dict[str, Any] = field(default_factory=dict)

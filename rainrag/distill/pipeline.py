@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from rainrag.data import dataset, pair_checks
 from rainrag.data.contamination import Ledger
 from rainrag.distill import lockfile, splits, stages
 from rainrag.distill.splits import Choice
-from rainrag.distill.stages import Outcome, Plan, Settings
+from rainrag.distill.stages import DistillSettings, Outcome, Plan
 from rainrag.retrieval.search import Sizes
 from rainrag.retrieval.store import Store
 from rainrag.voters import VOTERS, panel, voting
@@ -46,7 +46,7 @@ class Request:
     data: list[Path] = field(default_factory=list)
     store: str | None = None
     voters: str = "statistical"
-    settings: Settings = field(default_factory=Settings)
+    settings: DistillSettings = field(default_factory=DistillSettings)
     options: dict[str, Any] = field(default_factory=dict)
     alpha: float = 0.05
     engine: str = "local"
@@ -109,8 +109,8 @@ def _panel(request: Request, store: str) -> list[Voter]:
     return panel(request.voters, **options)
 
 
-@dataclass
-class Summary:
+@dataclass(frozen=True)
+class DistillSummary:
     """What a distillation came to, in numbers.
 
     Attributes:
@@ -134,7 +134,7 @@ class Summary:
     seconds: float = 0.0
 
 
-def make(request: Request, out: Path, overwrite: bool = False, progress: Progress | None = None) -> Summary:
+def make(request: Request, out: Path, overwrite: bool = False, progress: Progress | None = None) -> DistillSummary:
     """Distil datasets into the RainRAG splits at ``out``.
 
     A killed run goes on where it stopped; settings other than those that made ``out`` are refused.
@@ -157,8 +157,7 @@ def make(request: Request, out: Path, overwrite: bool = False, progress: Progres
         _forget(out / WORK / stages.EXAMINED, outcome.examined)
         summary = summarise(out, planned, outcome, choice, request.settings)
         write_json(out / "summary.json", {k: v for k, v in summary.__dict__.items() if k not in ("seconds", "out")})
-    summary.seconds = time.perf_counter() - started
-    return summary
+    return replace(summary, seconds=time.perf_counter() - started)
 
 
 def _identity(request: Request, planned: Plan, store: Store, voters: Sequence[Voter]) -> dict[str, Any]:
@@ -261,12 +260,12 @@ def judge(
     return outcome, choice, lockfile.lock_of(inputs, planned, outcome, choice)
 
 
-def summarise(out: Path, planned: Plan, outcome: Outcome, choice: Choice, settings: Settings) -> Summary:
+def summarise(out: Path, planned: Plan, outcome: Outcome, choice: Choice, settings: DistillSettings) -> DistillSummary:
     """Numbers of a distillation."""
     from collections import Counter
 
     share = 1.0 if settings.all_voters else settings.audit_share
-    return Summary(
+    return DistillSummary(
         out=str(out),
         candidates=len(planned.rows),
         kept=sum(v.keep for v in outcome.verdicts.values()),
@@ -311,7 +310,7 @@ def verify(folder: Path, request: Request, progress: Progress | None = None) -> 
     plain = dict(before["settings"])
     plain["sizes"] = Sizes(**plain["sizes"])
     again = Request(
-        request.data, request.store, before["specs"], Settings(**plain), before["options"], before["alpha"],
+        request.data, request.store, before["specs"], DistillSettings(**plain), before["options"], before["alpha"],
         request.engine, request.workers, request.address, allow_abstentions=True,
     )  # fmt: skip
     data, store, voters = resolve(again)

@@ -17,7 +17,7 @@ from rainrag.core.jobs.stage import Engine, Job, Shard
 from rainrag.core.parquet import read_table, write_table
 from rainrag.core.types import Tier
 from rainrag.data import dataset
-from rainrag.distill.stages import Outcome, Plan, Settings
+from rainrag.distill.stages import DistillSettings, Outcome, Plan
 from rainrag.distill.vote_stage import BALLOT_FORM, ballot_row
 from rainrag.retrieval.store import Store
 
@@ -68,7 +68,7 @@ def _spread(keys: Sequence[str], group: Mapping[str, str], seed: int) -> list[st
     return [k for _, _, k in sorted(ranked)]
 
 
-def choose(planned: Plan, outcome: Outcome, settings: Settings, test_pairs: int = TEST_PAIRS) -> Choice:
+def choose(planned: Plan, outcome: Outcome, settings: DistillSettings, test_pairs: int = TEST_PAIRS) -> Choice:
     """Divide kept pairs into train and test.
 
     Test: up to ``test_pairs`` a subset from the sources' test parts, spread over scenes; where these hold fewer,
@@ -119,7 +119,7 @@ def _test_of(planned: Plan, kept: list[str], group: Mapping[str, str], seed: int
 
 
 def _capped(
-    keys: list[str], group: Mapping[str, str], outcome: Outcome, settings: Settings, unused: dict[str, str]
+    keys: list[str], group: Mapping[str, str], outcome: Outcome, settings: DistillSettings, unused: dict[str, str]
 ) -> list[str]:
     if settings.per_scene:
         scenes: dict[str, list[str]] = {}

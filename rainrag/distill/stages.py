@@ -37,11 +37,11 @@ Progress = Callable[[str, int], None]
 
 __all__ = [
     "ABLATIONS",
+    "DistillSettings",
     "Examine",
     "Outcome",
     "Plan",
     "Poll",
-    "Settings",
     "ballot_of",
     "examined_rows",
     "plan",
@@ -51,7 +51,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Settings:
+class DistillSettings:
     """What a distillation depends on besides data, store and voters.
 
     Args:
@@ -100,7 +100,7 @@ def run(
     planned: Plan,
     store: Store,
     voters: Sequence[Voter],
-    settings: Settings,
+    settings: DistillSettings,
     work: Path,
     engine: Engine,
     *,
@@ -191,7 +191,7 @@ def _polled(
     return cast
 
 
-def still_open(key: str, so_far: list[Ballot], voters: int, need: int, settings: Settings) -> bool:
+def still_open(key: str, so_far: list[Ballot], voters: int, need: int, settings: DistillSettings) -> bool:
     """Whether a pair still goes to the next voter."""
     if settings.all_voters or voting.audited(key, settings.audit_share, settings.seed):
         return True

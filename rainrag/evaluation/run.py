@@ -31,7 +31,7 @@ WORKERS = 2
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchSettings:
     """How a benchmark is run.
 
     Args:
@@ -175,7 +175,7 @@ class Peak:
 def run(
     entrant: Entrant,
     opened: Opened,
-    settings: Settings,
+    settings: BenchSettings,
     root: Path,
     progress: Callable[[int], None] | None = None,
 ) -> list[Path]:
@@ -214,7 +214,7 @@ def run(
     return made
 
 
-def _identity(entrant: Entrant, opened: Opened, settings: Settings, scorer: Scorer, device: str) -> list[Any]:
+def _identity(entrant: Entrant, opened: Opened, settings: BenchSettings, scorer: Scorer, device: str) -> list[Any]:
     """Everything that changes a score."""
     signed = [
         [p.signature("psnr"), p.signature("ssim"), *(m.name for m in scorer.models[p.name])] for p in scorer.protocols
@@ -297,7 +297,7 @@ def _suffix(data: bytes) -> str:
 def _write(
     entrant: Entrant,
     opened: Opened,
-    settings: Settings,
+    settings: BenchSettings,
     worker: Network | Folder,
     scorer: Scorer,
     protocol: Protocol,

@@ -10,7 +10,7 @@ from typing import Any
 from rainrag.core import images
 from rainrag.core.errors import DecodeError
 from rainrag.data import dataset, pair_checks
-from rainrag.data.audit import Entry, Report, entries
+from rainrag.data.audit import AuditReport, Entry, entries
 from rainrag.data.sources.layouts import Layout
 from rainrag.reports import html
 
@@ -57,7 +57,7 @@ def _decoded(path: str) -> images.U8 | None:
 
 
 def write(
-    path: Path, report: Report, data: Sequence[Path], against: Sequence[Path], layout: Layout | None = None
+    path: Path, report: AuditReport, data: Sequence[Path], against: Sequence[Path], layout: Layout | None = None
 ) -> None:
     """Write the report.
 
@@ -94,7 +94,7 @@ def write(
     html.write(path, f"Audit of {names}", sections)
 
 
-def _leaks(report: Report, pictures: Pictures) -> str:
+def _leaks(report: AuditReport, pictures: Pictures) -> str:
     cards = []
     for leak in report.leaks[:MOST]:
         shown = pictures.sides(leak["key"])[-1:] + pictures.sides(leak["against"])[-1:]
@@ -103,7 +103,7 @@ def _leaks(report: Report, pictures: Pictures) -> str:
     return html.grid(cards)
 
 
-def _pairs(report: Report, pictures: Pictures) -> str:
+def _pairs(report: AuditReport, pictures: Pictures) -> str:
     kinds = Counter(p["reason"] for p in report.pairs)
     head = html.table(
         ["reason", "pairs", "meaning"], [(r, n, pair_checks.REASONS[r]) for r, n in kinds.most_common()], (1,)

@@ -9,13 +9,13 @@ from typing import Any
 
 from rainrag.core import images
 from rainrag.data import dataset
-from rainrag.data.ingest import REASONS, Report
+from rainrag.data.ingest import REASONS, IngestReport
 from rainrag.reports import html
 
 MOST = 12  # pairs of each subset and split
 
 
-def write(path: Path, report: Report) -> None:
+def write(path: Path, report: IngestReport) -> None:
     """Write the sheet of what an ingest made.
 
     Args:

@@ -4,18 +4,56 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
+from torch import Tensor, nn
 
 from rainrag.core.errors import InputError
-from rainrag.models.input_spec import quantise
+from rainrag.models.input_spec import Contract, quantise
 from rainrag.models.networks import Finder, find
 from rainrag.restore.image_file import ORIENTATION, Photo
 from rainrag.restore.restorer import Restorer
 
 Picture = TypeVar("Picture")
+
+
+class LoadedModel(Restorer):
+    """A network by name with its weights; call it with an image.
+
+    Args:
+        network, contract, device, precision, strength, ensemble: as for ``Restorer``.
+        name: of the network.
+        weights: what its weights are called.
+        origin: where it came from, for ``rainrag.evaluate``.
+        tile: used where a call names none.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        contract: Contract | None = None,
+        *,
+        name: str,
+        weights: str | None = None,
+        origin: Any = None,
+        tile: str = "auto",
+        device: str = "auto",
+        precision: str = "fp32",
+        strength: float = 1.0,
+        ensemble: bool = False,
+    ) -> None:
+        super().__init__(network, contract, device=device, precision=precision, strength=strength, ensemble=ensemble)
+        self.name, self.weights, self.origin, self.tile = name, weights, origin, tile
+
+    def __call__(self, image: Picture, tile: str | None = None) -> Picture:
+        """The image without its rain, of the same type and size. See ``derain``."""
+        return derain(image, model=self, tile=tile or self.tile)
+
+    def __repr__(self) -> str:
+        return f"LoadedModel({self.name!r}, weights={self.weights!r}, device='{self.device}')"
 
 
 @lru_cache(maxsize=2)
@@ -43,7 +81,8 @@ def derain(
 
     Args:
         image: (H, W, 3) array, uint8, uint16 or float in [0, 1], RGB; or a PIL image (8 bits a channel). A PIL image is
-            restored upright where its EXIF says how it lies; alpha, grey and ``info`` stay as they are.
+            restored upright where its EXIF says how it lies; alpha, grey and ``info`` stay as they are; or a (3, H, W) or
+            (B, 3, H, W) tensor, uint8 or float in [0, 1], which comes back on its device and without gradient.
         weights: None for the shipped ones; a folder, file or Hub repository of a UniRain; a baseline's weights file.
         model: None for UniRain, a network of ``rainrag models``, or a Restorer of your own.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``; a Restorer has its own.
@@ -63,12 +102,29 @@ def derain(
         engine = restorer(model, None if weights is None else str(weights), device, others=others)
     if isinstance(image, Image.Image):
         return _pil(engine, image, tile)  # type: ignore[return-value]
+    if isinstance(image, Tensor):
+        return _tensor(engine, image, tile)  # type: ignore[return-value]
     if not isinstance(image, np.ndarray) or (image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != "f"):
         kind = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
         raise InputError(
             f"cannot derain {kind}", hint="give a PIL image, or (H, W, 3) uint8, uint16 or float in [0, 1]"
         )
     return quantise(engine.restore(image, tile), image.dtype)  # type: ignore[return-value]
+
+
+def _tensor(engine: Restorer, image: Tensor, tile: str) -> Tensor:
+    """A tensor of one image or of a batch; floats come back as floats of the same kind."""
+    floats = image.dtype.is_floating_point
+    if image.ndim not in (3, 4) or image.shape[-3] != 3 or not (floats or image.dtype == torch.uint8):
+        raise InputError(
+            f"cannot derain a tensor of {image.dtype} and shape {tuple(image.shape)}",
+            hint="give (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]",
+        )
+    batch = (image if image.ndim == 4 else image[None]).detach().cpu().movedim(1, -1)
+    pixels = (batch.float() if floats else batch).contiguous().numpy()
+    restored = [quantise(y, pixels.dtype) for y in engine.restore_batch(list(pixels), tile)]
+    out = torch.from_numpy(np.stack(restored)).movedim(-1, 1).contiguous()
+    return (out if image.ndim == 4 else out[0]).to(image.device, image.dtype)
 
 
 def _pil(engine: Restorer, image: Image.Image, tile: str) -> Image.Image:

@@ -55,6 +55,30 @@ class LeftOut:
     detail: str
 
 
+@dataclass(frozen=True)
+class StoreReport:
+    """What a store holds.
+
+    Args:
+        references: how many.
+        strata: kind of rain and lighting -> references.
+        flags, left_out: reason -> photographs.
+        search: how queries search it, and how that was measured.
+        encoders: models and settings that made the vectors.
+        fingerprint: identity of encoders and content.
+    """
+
+    store: str
+    server: str | None
+    references: int
+    strata: dict[str, int]
+    flags: dict[str, int]
+    left_out: dict[str, int]
+    search: dict[str, Any] | None
+    encoders: dict[str, Any]
+    fingerprint: str
+
+
 @dataclass
 class Store:
     """A reference store on disk.
@@ -93,6 +117,21 @@ class Store:
     def keys(self) -> list[str]:
         """Keys of the references, sorted."""
         return list(self.manifest["keys"])
+
+    def report(self) -> StoreReport:
+        """What it holds, in numbers."""
+        m = self.manifest
+        return StoreReport(
+            store=str(self.path),
+            server=self.server,
+            references=len(self.keys),
+            strata=m["strata"],
+            flags=count(f for flags in m["flags"].values() for f in flags.split("; ")),
+            left_out=count(x["reason"] for x in m["left_out"]),
+            search=m.get("search"),
+            encoders=m["identity"],
+            fingerprint=self.fingerprint,
+        )
 
     def triplets(self, **settings: Any) -> Triplets:
         """The encoders that made this store, for its queries.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rainrag.training.recipe import Recipe, load, names
-    from rainrag.training.run import Prepared, Request, plan, prepare, train
+    from rainrag.training.run import Prepared, Request, TrainingRun, plan, prepare, train
 
-__all__ = ["Prepared", "Recipe", "Request", "load", "names", "plan", "prepare", "train"]
+__all__ = ["Prepared", "Recipe", "Request", "TrainingRun", "load", "names", "plan", "prepare", "train"]
 
 
 def __getattr__(name: str) -> Any:

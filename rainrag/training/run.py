@@ -61,6 +61,42 @@ class Request:
 
 
 @dataclass(frozen=True)
+class TrainingRun:
+    """A finished training run.
+
+    Args:
+        out: the run folder, with recipe, log, checkpoints, weights and ``result.json``.
+        weights: the file of the weights.
+        steps, best_step: optimiser steps done, and the step whose weights are kept.
+        psnr_before, psnr: type of rain -> PSNR of the held-out probe in dB, at the start and with the kept weights.
+        seconds: of training, over all sittings.
+        result: what ``result.json`` holds.
+    """
+
+    model: str
+    out: Path
+    weights: Path
+    weights_sha256: str
+    parameters: int
+    steps: int
+    best_step: int
+    psnr_before: dict[str, float]
+    psnr: dict[str, float]
+    seconds: float
+    result: dict[str, Any]
+
+    @classmethod
+    def of(cls, result: dict[str, Any]) -> TrainingRun:
+        """The record of what ``train`` returns in the first process."""
+        out = Path(result["out"])
+        return cls(
+            result["model"], out, out / result["weights"]["path"], result["weights"]["sha256"], result["parameters"],
+            result["steps"], result["best_step"], result["first_probe"]["psnr"], result["probe"]["psnr"],
+            result["seconds"], result,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Data ready to train on."""
 

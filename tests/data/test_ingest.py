@@ -29,7 +29,7 @@ from tests.conftest import picture, rainy
 run = CliRunner()
 
 
-def own(root: Path, out: Path, workers: int = 1, **settings: object) -> ingest.Report:
+def own(root: Path, out: Path, workers: int = 1, **settings: object) -> ingest.IngestReport:
     flags = {"streak": True, "drop": False, "night": None}
     flags.update({k: settings.pop(k) for k in list(settings) if k in flags})
     source = ingest.renamed(sources.get("folder"), "mine", **flags)

@@ -43,7 +43,7 @@ def _light(monkeypatch: pytest.MonkeyPatch) -> None:
 def request_of(world: Path) -> Any:
     """``request_of(voters=…, quorum=…, …)``: a request over the whole world, in this process."""
     from rainrag.distill.pipeline import Request
-    from rainrag.distill.stages import Settings
+    from rainrag.distill.stages import DistillSettings
 
     def make(
         voters: str = "statistical", engine: str = "inline", workers: int = 1, data: tuple[str, ...] = (), **rest: Any
@@ -51,7 +51,7 @@ def request_of(world: Path) -> Any:
         options, alpha = rest.pop("options", {}), rest.pop("alpha", 0.2)
         names = data or ("closed", "free", "night")
         return Request(
-            [world / "data" / n for n in names], str(world / "store"), voters, Settings(**rest), options,
+            [world / "data" / n for n in names], str(world / "store"), voters, DistillSettings(**rest), options,
             alpha, engine, workers,
         )  # fmt: skip
 

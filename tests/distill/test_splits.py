@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rainrag.core.types import Tier, Verdict
 from rainrag.distill.splits import UNUSED, Choice, choose
-from rainrag.distill.stages import Outcome, Plan, Settings
+from rainrag.distill.stages import DistillSettings, Outcome, Plan
 
 
 def world(rows: list[tuple[str, str, int, bool]], barred: set[int] = frozenset()) -> tuple[Plan, Outcome]:  # type: ignore[assignment]
@@ -58,7 +58,7 @@ def test_invariants(
     rows: list[tuple[str, str, int, bool]], barred: set[int], per_scene: int | None, quota: int | None, seed: int
 ) -> None:
     plan, outcome = world(rows, barred)
-    asked = Settings(per_scene=per_scene, quota=quota, seed=seed)
+    asked = DistillSettings(per_scene=per_scene, quota=quota, seed=seed)
     choice = choose(plan, outcome, asked, test_pairs=5)
     train, test = parts(choice)
     kept = {k for k, v in outcome.verdicts.items() if v.keep}
@@ -84,7 +84,7 @@ def test_invariants(
 def test_the_sources_test_parts_come_first() -> None:
     rows = [("DRS", "test", i, True) for i in range(8)] + [("DRS", "train", 100 + i, True) for i in range(50)]
     plan, outcome = world(rows)
-    choice = choose(plan, outcome, Settings(), test_pairs=5)
+    choice = choose(plan, outcome, DistillSettings(), test_pairs=5)
     assert all(plan.rows[k]["split"] == "test" for k in choice.test["DRS"])
     assert len(choice.test["DRS"]) == 5
     assert len(choice.train["DRS"]) == 50
@@ -93,7 +93,7 @@ def test_the_sources_test_parts_come_first() -> None:
 
 def test_a_tenth_of_the_scenes_where_test_parts_are_few() -> None:
     rows = [("DRS", "test", i, True) for i in range(2)] + [("DRS", "train", 100 + i, True) for i in range(48)]
-    choice = choose(*world(rows), Settings(), test_pairs=20)
+    choice = choose(*world(rows), DistillSettings(), test_pairs=20)
     assert len(choice.test["DRS"]) == 5  # a tenth of 50 scenes, the two of the test part among them
     assert len(choice.train["DRS"]) == 45
 
@@ -101,21 +101,21 @@ def test_a_tenth_of_the_scenes_where_test_parts_are_few() -> None:
 def test_a_few_training_scenes_beside_a_large_test_part_are_trained_on() -> None:
     """97 test pairs are fewer than 100, but far more than a tenth of the scenes: none is taken from training."""
     rows = [("DRS", "test", i, True) for i in range(97)] + [("DRS", "train", 100 + i, True) for i in range(6)]
-    choice = choose(*world(rows), Settings(), test_pairs=100)
+    choice = choose(*world(rows), DistillSettings(), test_pairs=100)
     assert (len(choice.train["DRS"]), len(choice.test["DRS"])) == (6, 97)
 
 
 def test_the_test_part_is_spread_over_scenes() -> None:
     rows = [("DRS", "test", i // 10, True) for i in range(50)]
     plan, outcome = world(rows)
-    choice = choose(plan, outcome, Settings(), test_pairs=5)
+    choice = choose(plan, outcome, DistillSettings(), test_pairs=5)
     assert len({plan.rows[k]["group"] for k in choice.test["DRS"]}) == 5
 
 
 def test_a_test_scene_of_one_subset_is_no_training_scene_of_another() -> None:
     rows = [("DRD", "test", 7, True), *[("DRS", "train", i, True) for i in range(30)]]
     plan, outcome = world(rows)
-    choice = choose(plan, outcome, Settings(), test_pairs=5)
+    choice = choose(plan, outcome, DistillSettings(), test_pairs=5)
     seven = next(k for k, r in plan.rows.items() if r["subset"] == "DRS" and r["group"] == "g7")
     assert seven not in choice.train["DRS"]
     assert choice.unused[seven] == "test-scene"
@@ -124,6 +124,6 @@ def test_a_test_scene_of_one_subset_is_no_training_scene_of_another() -> None:
 def test_of_a_scene_the_clearest_verdicts_stay() -> None:
     rows = [("DRS", "train", 1, True)] * 6 + [("DRS", "train", 2, True)]
     plan, outcome = world(rows)
-    choice = choose(plan, outcome, Settings(per_scene=2), test_pairs=0)
+    choice = choose(plan, outcome, DistillSettings(per_scene=2), test_pairs=0)
     one = [k for k in choice.train["DRS"] if plan.rows[k]["group"] == "g1"]
     assert [outcome.verdicts[k].margin for k in one] == [2, 2]

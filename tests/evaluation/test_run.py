@@ -22,7 +22,7 @@ from rainrag.core import images, workspace
 from rainrag.core.errors import InputError, MissingError, UsageError
 from rainrag.evaluation import metrics, results, run, submissions, testsets
 from rainrag.evaluation import score as scoring
-from rainrag.evaluation.run import Settings
+from rainrag.evaluation.run import BenchSettings
 from rainrag.evaluation.submissions import Entrant
 from rainrag.restore import Contract
 from tests.conftest import picture, rainy
@@ -74,7 +74,7 @@ def invoke(*args: Any) -> Any:
 
 # ---------------------------------------------------------------- one run
 def test_the_input_scores_as_the_folder_does(pairs: Path, tmp_path: Path) -> None:
-    paths = run.run(submissions.find("input", None), opened(pairs), Settings(("y", "rgb")), tmp_path / "r")
+    paths = run.run(submissions.find("input", None), opened(pairs), BenchSettings(("y", "rgb")), tmp_path / "r")
     assert [p.name for p in paths] == ["input--none--y.json", "input--none--rgb.json"]
     for path, name in zip(paths, ("y", "rgb"), strict=True):
         want = scoring.score_folders(pairs / "input", pairs / "target", metrics.PRESETS[name])
@@ -92,7 +92,7 @@ def test_the_input_scores_as_the_folder_does(pairs: Path, tmp_path: Path) -> Non
 
 
 def test_tiles_are_part_of_the_signature_and_the_name(pairs: Path, tmp_path: Path) -> None:
-    path = run.run(dimmer(), opened(pairs), Settings(("y",), tile="32,8"), tmp_path)[0]
+    path = run.run(dimmer(), opened(pairs), BenchSettings(("y",), tile="32,8"), tmp_path)[0]
     assert path.stem == "dimmer--none--y--tile32-8"
     assert results.load(path).inference == "tile32-8"
     assert "|tile32-8|" in results.load(path).signature["psnr"]
@@ -100,15 +100,15 @@ def test_tiles_are_part_of_the_signature_and_the_name(pairs: Path, tmp_path: Pat
 
 
 def test_a_killed_run_goes_on_where_it_stopped(pairs: Path, tmp_path: Path) -> None:
-    whole = run.run(dimmer(), opened(pairs), Settings(("y",)), tmp_path / "whole")[0]
+    whole = run.run(dimmer(), opened(pairs), BenchSettings(("y",)), tmp_path / "whole")[0]
     with pytest.raises(KeyboardInterrupt):
-        run.run(dimmer(fail=4), opened(pairs), Settings(("y",)), tmp_path / "cut")
+        run.run(dimmer(fail=4), opened(pairs), BenchSettings(("y",)), tmp_path / "cut")
     log = next((tmp_path / "cut" / "rain100l").glob(".*.partial.jsonl"))
     kept = log.read_text().splitlines()
     assert kept  # rows that were scored before it was killed
     log.write_text("\n".join([*kept, kept[0][: len(kept[0]) // 2]]))  # a line that was being written
     again = dimmer()
-    resumed = run.run(again, opened(pairs), Settings(("y",)), tmp_path / "cut")[0]
+    resumed = run.run(again, opened(pairs), BenchSettings(("y",)), tmp_path / "cut")[0]
     assert again.network.seen == 4 - len(kept)
     assert not log.exists()
 
@@ -120,7 +120,7 @@ def test_a_killed_run_goes_on_where_it_stopped(pairs: Path, tmp_path: Path) -> N
 
 
 def test_an_image_that_cannot_be_restored_is_left_out_with_a_reason(pairs: Path, tmp_path: Path) -> None:
-    path = run.run(dimmer(nan=2), opened(pairs), Settings(("y",)), tmp_path)[0]
+    path = run.run(dimmer(nan=2), opened(pairs), BenchSettings(("y",)), tmp_path)[0]
     got = results.load(path)
     assert got.n == 3
     assert any(n.startswith("left out: 1 (the network gave values that are not finite") for n in got.notes)
@@ -128,7 +128,7 @@ def test_an_image_that_cannot_be_restored_is_left_out_with_a_reason(pairs: Path,
 
 
 def test_truncation_is_a_protocol_of_its_own(pairs: Path, tmp_path: Path) -> None:
-    rounded, cut = run.run(dimmer(), opened(pairs), Settings(("y", "y-trunc")), tmp_path)
+    rounded, cut = run.run(dimmer(), opened(pairs), BenchSettings(("y", "y-trunc")), tmp_path)
     assert results.load(cut).signature["psnr"] == "psnr|y601-studio|u8trunc|full|pair:key|mean-img|v1"
     item = opened(pairs).items[0]
     lq, gt = (side.rgb for side in item.read() if side is not None)
@@ -144,13 +144,13 @@ def test_a_folder_is_joined_by_key(pairs: Path, tmp_path: Path) -> None:
     for n in range(4):
         (out / f"{n}_derained.png").write_bytes(images.encode_png(picture(n)))
     entrant = Entrant("theirs", folder=out)
-    got = results.load(run.run(entrant, opened(pairs), Settings(("y",)), tmp_path / "r")[0])
+    got = results.load(run.run(entrant, opened(pairs), BenchSettings(("y",)), tmp_path / "r")[0])
     assert got.mean["ssim"] == pytest.approx(1)
     assert got.mean["psnr"] is None  # equal to the target
     assert (got.clean, got.trained_on) == (None, None)
     (out / "2_derained.png").unlink()
     with pytest.raises(InputError, match=r"1 of 4 images of rain100l are not here: 2"):
-        run.run(entrant, opened(pairs), Settings(("y",)), tmp_path / "r")
+        run.run(entrant, opened(pairs), BenchSettings(("y",)), tmp_path / "r")
 
 
 def test_outputs_cropped_as_unirain_s_script_saves_them(
@@ -165,8 +165,10 @@ def test_outputs_cropped_as_unirain_s_script_saves_them(
         cut = metrics.region(rainy(clean, n), multiple=16)
         assert cut.shape == (32, 48, 3)
         (tmp_path / "theirs" / f"{n}.png").write_bytes(images.encode_png(cut))
-    mine = run.run(submissions.find("input", None), opened(pairs), Settings(("unirain",)), tmp_path)[0]
-    theirs = run.run(Entrant("theirs", folder=tmp_path / "theirs"), opened(pairs), Settings(("unirain",)), tmp_path)
+    mine = run.run(submissions.find("input", None), opened(pairs), BenchSettings(("unirain",)), tmp_path)[0]
+    theirs = run.run(
+        Entrant("theirs", folder=tmp_path / "theirs"), opened(pairs), BenchSettings(("unirain",)), tmp_path
+    )
     assert results.load(theirs[0]).mean["psnr"] == pytest.approx(results.load(mine).mean["psnr"])
     assert results.load(theirs[0]).mean["lpips"] is None
     assert "lpips is unavailable: no weights" in results.load(mine).notes
@@ -187,13 +189,13 @@ def test_weights_of_one_s_own_and_what_they_saw(pairs: Path, weights: Path, tmp_
     found = submissions.find("prn-r", str(weights))
     assert (found.weights, found.trained_on) == ("prn-r", None)
     assert found.notes == ("weights that the card does not list",)
-    plain = results.load(run.run(found, opened(pairs), Settings(("y",)), tmp_path / "a")[0])
+    plain = results.load(run.run(found, opened(pairs), BenchSettings(("y",)), tmp_path / "a")[0])
     assert plain.clean is None
     rows = [{"key": "mine/train/5", "phash": images.phash(picture(0))}, {"key": "rain200l/train/9", "phash": "0" * 64}]
     (weights.parent / "scenes.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     found = submissions.find("prn-r", str(weights.parent))  # the folder of a run does too
     assert found.trained_on == ("mine", "rain200l")
-    path = run.run(found, opened(pairs), Settings(("y",)), tmp_path / "b")[0]
+    path = run.run(found, opened(pairs), BenchSettings(("y",)), tmp_path / "b")[0]
     got, scores = results.load(path), results.scores(path)
     assert [r["seen"] for r in scores] == [True, False, False, False]
     assert got.mean == pytest.approx(plain.mean)
@@ -231,7 +233,7 @@ def test_published_figures_of_prenet(real_data: Path, tmp_path: Path) -> None:
     one = testsets.open_set("rain200l-sample", limit=1)
     entrant = submissions.find("prenet", None, one.testset.kin)
     assert (entrant.weights, entrant.trained_on) == ("rain100l", ("rain100l",))
-    path = run.run(entrant, one, Settings(("y-trunc",)), tmp_path)[0]
+    path = run.run(entrant, one, BenchSettings(("y-trunc",)), tmp_path)[0]
     got = results.load(path)
     assert got.mean["psnr"] == pytest.approx(42.44, abs=0.005)  # with the authors' own network and script
     assert "a sample of 200" in got.notes
@@ -368,7 +370,7 @@ def test_seconds_beside_other_work_are_called_no_measurement(
     load: float, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run.os, "getloadavg", lambda: (load, load, load))
-    got = results.load(run.run(dimmer(), opened(pairs), Settings(("y",)), tmp_path)[0])
+    got = results.load(run.run(dimmer(), opened(pairs), BenchSettings(("y",)), tmp_path)[0])
     assert (results.BUSY in got.notes) is (load > 1000)
 
 
@@ -476,10 +478,10 @@ def test_no_targets_no_psnr(write_pairs: Callable[..., Path], tmp_path: Path) ->
     done = tmp_path / "r"
     alone = testsets.open_set(f"folder:{root / 'input'}")
     with pytest.raises(UsageError, match="has no targets"):
-        run.run(submissions.find("input", None), alone, Settings(("y",)), done)
+        run.run(submissions.find("input", None), alone, BenchSettings(("y",)), done)
     with pytest.raises(UsageError, match="is for sets without"):
         run.run(submissions.find("input", None), opened(write_pairs(tmp_path / "Rain100L", 2)),
-                  Settings(("no-reference",)), done)  # fmt: skip
+                  BenchSettings(("no-reference",)), done)  # fmt: skip
 
 
 def test_no_reference_metrics_where_they_can_be_had(
@@ -496,7 +498,7 @@ def test_no_reference_metrics_where_they_can_be_had(
         scoring, "perceptual", lambda wanted, download: ([Brightness()], dict.fromkeys(wanted[1:], "no weights"))
     )
     alone = testsets.open_set(f"folder:{write_pairs(tmp_path / 'Real', 2) / 'input'}")
-    path = run.run(submissions.find("input", None), alone, Settings(), tmp_path / "r")[0]
+    path = run.run(submissions.find("input", None), alone, BenchSettings(), tmp_path / "r")[0]
     got = results.load(path)
     assert results.problems(path) == []
     assert got.mean["niqe"] == pytest.approx(np.mean([rainy(picture(i), i).mean() for i in range(2)]))

@@ -1,6 +1,6 @@
 """Worker processes that do not run the caller's script once more.
 
-A spawned process imports the main module before it works. A script that calls ``rainrag.api`` at its top, without
+A spawned process imports the main module before it works. A script that calls the API at its top, without
 ``if __name__ == "__main__":``, would so call itself in every worker, and end in an error about freezing. Stages are found
 by the names of their modules, so the main module is not needed, and is kept out of what a worker is told.
 """

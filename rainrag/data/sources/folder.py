@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
+from typing import Any
 
-from rainrag.core.errors import LayoutError
+from rainrag.core.errors import LayoutError, UsageError
 from rainrag.core.images import SUFFIXES
 from rainrag.core.names import printable
-from rainrag.core.types import PairFiles, Source
-from rainrag.data.pairing import pair_folder
+from rainrag.core.types import PairFiles, Source, Subset
+from rainrag.data.pairing import pair_folder, sides
 from rainrag.data.sources.layouts import Found, Layout, Rule, Tree, split_of, unsplit
 
 
@@ -141,3 +143,42 @@ FOLDER = Source(
         "a target with --unlabelled, or where no two names could pair.",
     ),
 )
+
+
+def own_layout(
+    pattern: str | None, suffix: str | None, unlabelled: bool, lq_glob: str | None = None, gt_glob: str | None = None
+) -> Layout | None:
+    """How the files of a user's own folder pair, where the options say so.
+
+    Raises:
+        UsageError: for options that exclude each other, or a pattern that is none.
+    """
+    given = {
+        "--pattern": pattern, "--suffix": suffix, "--unlabelled": unlabelled, "--lq-glob": lq_glob,
+    }  # fmt: skip
+    said = [option for option, value in given.items() if value]
+    if gt_glob and not lq_glob:
+        raise UsageError("--gt-glob needs --lq-glob")
+    if len(said) > 1:
+        raise UsageError(f"{' and '.join(said)} exclude each other", hint="one of them")
+    if pattern:
+        sides(pattern)
+    if unlabelled:
+        return PHOTOGRAPHS
+    if lq_glob:
+        return globs(lq_glob, gt_glob)
+    return own(pattern, suffix) if pattern or suffix else None
+
+
+def own_folder(source: Source, name: str | None, subset: str | None, licence: str | None) -> Source:
+    """The 'folder' source with what the user says of it.
+
+    Raises:
+        UsageError: for an unknown subset.
+    """
+    flags: dict[str, Any] = {"licence": licence}
+    if subset:
+        if subset.upper() not in Subset.__members__:
+            raise UsageError(f"no subset '{subset}'", hint="one of DRS, DRD, NRS, NRD")
+        flags |= Subset[subset.upper()].flags
+    return replace(source, name=name or source.name, **{k: v for k, v in flags.items() if v is not None})

@@ -56,7 +56,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Report:
+class RenderReport:
     """What was written.
 
     Args:
@@ -208,7 +208,7 @@ def write(
     size: tuple[int, int] = (480, 320),
     workers: int | None = 1,
     progress: Callable[[int], None] | None = None,
-) -> Report:
+) -> RenderReport:
     """Render a folder of pairs; run again after a break, it goes on where it stopped.
 
     Args:
@@ -275,7 +275,7 @@ def _check(scenes: int, fault_share: float, types: tuple[Subset, ...], per_scene
         raise UsageError(f"pairs have at least {SMALLEST} pixels a side", where=f"{size[0]}x{size[1]}")
 
 
-def _report(lines: list[dict[str, Any]], rejects: list[Reject], asked: int, scenes: int) -> Report:
+def _report(lines: list[dict[str, Any]], rejects: list[Reject], asked: int, scenes: int) -> RenderReport:
     counts: dict[str, dict[str, int]] = {}
     for line in lines:
         part = counts.setdefault(line["subset"], {})
@@ -287,4 +287,4 @@ def _report(lines: list[dict[str, Any]], rejects: list[Reject], asked: int, scen
     if relit:
         notes.append(f"{relit} night pairs were made from day photographs")
     faults = Counter(line["fault"] for line in lines if line["fault"])
-    return Report(len(lines), counts, dict(sorted(faults.items())), tuple(rejects), tuple(notes))
+    return RenderReport(len(lines), counts, dict(sorted(faults.items())), tuple(rejects), tuple(notes))

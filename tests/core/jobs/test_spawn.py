@@ -8,9 +8,9 @@ from pathlib import Path
 
 SCRIPT = """
 from pathlib import Path
-from rainrag import api
+import rainrag
 print("began")
-report = api.ingest("folder", "pairs", "data", subset="DRS", workers=2)
+report = rainrag.ingest_folder("pairs", "data", subset="DRS", workers=2)
 print(report.pairs)
 """
 

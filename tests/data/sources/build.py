@@ -10,7 +10,7 @@ from PIL import Image
 
 from rainrag.core import jobs
 from rainrag.data import dataset
-from rainrag.data.ingest import Report, ingest
+from rainrag.data.ingest import IngestReport, ingest
 from rainrag.data.sources import get
 from rainrag.data.sources.layouts import Found, match
 
@@ -64,7 +64,7 @@ def rejects(source: str, root: Path) -> dict[str, str]:
     return {r.key: r.reason for r in found(source, root).rejects}
 
 
-def take(source: str, root: Path, out: Path) -> tuple[Report, dict[str, dict]]:
+def take(source: str, root: Path, out: Path) -> tuple[IngestReport, dict[str, dict]]:
     """Ingest with one worker and without the ledger; rows by key."""
     report = ingest(get(source), root, out, jobs.create("local", workers=1), keep_ledger_scenes=True)
     names = [n for n in dataset.columns() if n not in dataset.IMAGES]

@@ -44,7 +44,7 @@ def lines(root: Path) -> list[dict[str, object]]:
     return [json.loads(text) for text in (root / "rendered.jsonl").read_text().splitlines()]
 
 
-def make(out: Path, photos: Path, **kw: object) -> generate.Report:
+def make(out: Path, photos: Path, **kw: object) -> generate.RenderReport:
     return generate.write(out, kw.pop("scenes", 12), photos, 5, size=SIZE, **kw)  # type: ignore[arg-type]
 
 
