@@ -10,7 +10,7 @@ from rainrag.models.input_spec import Contract, quantise
 from rainrag.models.networks import Model, find
 from rainrag.restore.folder import Done, Failed, restore_files
 from rainrag.restore.paths import Job, jobs
-from rainrag.restore.python import derain, restorer
+from rainrag.restore.python import derain
 from rainrag.restore.restorer import PRECISIONS, Restored, Restorer
 from rainrag.restore.tiles import Tiling
 
@@ -29,5 +29,4 @@ __all__ = [
     "jobs",
     "quantise",
     "restore_files",
-    "restorer",
 ]

@@ -112,8 +112,8 @@ def test_a_hub_repository_is_taken_at_the_recorded_revision(folder: Path, monkey
 
 
 def test_other_names_are_asked_of_whoever_knows_them() -> None:
-    with pytest.raises(UsageError, match="no network 'prenet' in this package"):
-        restore.find("prenet", "w.pth")
+    with pytest.raises(UsageError, match="no network 'prenett'"):
+        restore.find("prenett", "w.pth")
     asked = []
 
     def others(name: str, weights: object) -> Model:
