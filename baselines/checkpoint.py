@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +14,19 @@ from rainrag.core.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger("rainrag.weights")
+
+#: Modules whose objects training scripts keep beside tensors. They are not made: something inert stands in for each.
+HARMLESS = (
+    "pathlib", "collections", "datetime", "argparse", "enum", "decimal", "fractions", "uuid", "random", "copyreg", "types",
+    "functools.partial", "numpy", "torch", "omegaconf", "yacs", "easydict", "addict", "munch", "mmengine", "mmcv",
+    "lightning", "lightning_fabric", "pytorch_lightning", "torchmetrics", "builtins.set", "builtins.frozenset",
+    "builtins.slice", "builtins.range", "builtins.complex", "builtins.bytearray", "builtins.object", "builtins.dict",
+    "builtins.list", "builtins.tuple", "builtins.int", "builtins.float", "builtins.str", "builtins.bool",
+)  # fmt: skip
+#: Names that wrappers put before parts of a name, wherever they stand in it.
+WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 #: Keys under which trainers put the state dict, the better one first; any other dict of tensors is tried after them.
 CONTAINERS = ("params_ema", "params", "state_dict", "model", "net")
@@ -33,17 +49,65 @@ def read(path: str | Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        with torch.serialization.safe_globals(_plain()):
+        others = _others(path)
+        with torch.serialization.safe_globals([*_plain(), *((_stand_in(name), name) for name in others)]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:
-        raise InputError(
-            f"cannot be read as weights: {_why(path, e)}",
-            where=path,
-            hint="only safetensors and plain tensors in pickles are opened; convert other files where you trust them",
-        ) from e
+        raise InputError(f"cannot be read as weights: {_why(path, e)}", where=path, hint=_convert(path)) from e
+    if others:
+        log.warning("%s: read the tensors, ignored %s", path.name, ", ".join(others))
     if not isinstance(content, dict):
         raise InputError(f"holds a {type(content).__name__}, not a state dict", where=path)
     return content
+
+
+class Ignored(dict[Any, Any]):
+    """Stands in for an object beside the tensors: whatever it would be made of is taken and nothing is done."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: object) -> None:
+        """Forget the state."""
+
+
+class IgnoredMapping:
+    """Stands in for a dictionary of a kind of its own: its entries may be tensors, so they are kept."""
+
+    def __new__(cls, *args: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]
+        """An ordered dictionary: of the plain kinds the one that takes entries and attributes."""
+        return OrderedDict()
+
+
+def _stand_in(name: str) -> type:
+    return IgnoredMapping if re.search(r"(?:dict|Dict|CfgNode|Munch|Config)$", name) else Ignored
+
+
+def _others(path: Path) -> list[str]:
+    """Names in a pickle that torch does not know and that are of ``HARMLESS`` modules.
+
+    Others are left to torch, which refuses the file.
+    """
+    import torch
+
+    with torch.serialization.safe_globals(_plain()):
+        try:
+            names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        except Exception:  # torch's older format has no such list; damaged files are refused by the reader
+            return []
+    return sorted(n for n in names if any(n == h or n.startswith(f"{h}.") for h in HARMLESS))
+
+
+def _convert(path: Path) -> str:
+    """A command that keeps the tensors alone."""
+    keep = "{k: v for k, v in d.items() if torch.is_tensor(v)}"
+    return (
+        "only tensors are opened. Where you trust the file, this keeps its tensors: python -c "
+        f"\"import torch; d = torch.load('{path}', weights_only=False, map_location='cpu'); "
+        "d = d.state_dict() if hasattr(d, 'state_dict') else d; "
+        "d = next((d[k] for k in ('params_ema', 'params', 'state_dict', 'model') if k in d), d); "
+        f"torch.save({keep}, '{path.stem}-tensors.pth')\""
+    )
 
 
 def _plain() -> list[Any]:
@@ -51,7 +115,7 @@ def _plain() -> list[Any]:
     import numpy as np
 
     scalar = np.float64(0).__reduce__()[0]
-    kinds = [type(np.dtype(t)) for t in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
+    kinds = [type(np.dtype(t)) for t in "?bhilqBHILQefdFD"]
     return [argparse.Namespace, np.dtype, *kinds, scalar, (scalar, "numpy.core.multiarray.scalar")]
 
 
@@ -83,11 +147,25 @@ def state_dict(path: str | Path, wanted: set[str]) -> dict[str, torch.Tensor]:
     content = read(path)
     inner = [content[k] for k in CONTAINERS if k in content] + [content, *content.values()]
     dicts = [d for d in inner if isinstance(d, Mapping)]
-    found = [{k: v for k, v in d.items() if isinstance(v, torch.Tensor) and isinstance(k, str)} for d in dicts]
+    found = [
+        {WRAPPERS.sub("", k): v for k, v in d.items() if isinstance(v, torch.Tensor) and isinstance(k, str)}
+        for d in dicts
+    ]
     tried = [_unwrapped(tensors, wanted) for tensors in found if tensors]
     if not tried:
         raise InputError("holds no tensors", where=path)
-    return max(tried, key=lambda tensors: len(wanted & set(tensors)))  # the first of the best
+    best = max(tried, key=lambda tensors: len(wanted & set(tensors)))  # the first of the best
+    for name, tensor in best.items():
+        if (
+            tensor.layout == torch.strided
+            and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+        ):
+            raise InputError(
+                f"'{name}' claims {tuple(tensor.shape)} values and holds {tensor.untyped_storage().nbytes()} bytes",
+                where=path,
+                hint="the file is damaged, or made to exhaust memory",
+            )
+    return best
 
 
 def _unwrapped(tensors: dict[str, torch.Tensor], wanted: set[str]) -> dict[str, torch.Tensor]:

@@ -121,8 +121,9 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         return json.loads(Path(path).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as e:
-        raise InputError(f"not a JSON file: {e}", where=path) from e
+    except (ValueError, RecursionError) as e:  # also for bytes that are no text and for numbers of too many digits
+        what = "nested too deeply" if isinstance(e, RecursionError) else e
+        raise InputError(f"not a JSON file: {what}", where=path) from e
 
 
 def sweep(folder: Path) -> None:

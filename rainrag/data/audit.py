@@ -179,10 +179,7 @@ def _read(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes | DecodeError
             except DecodeError as why:
                 yield e, why, None
         return
-    import pyarrow.parquet as pq
-
-    part = pq.ParquetFile(entries[0].shard).read_row_group(entries[0].group, columns=["key", "lq", "gt"])
-    rows = {r["key"]: r for r in part.to_pylist()}
+    rows = {r["key"]: r for r in dataset.group(entries[0].shard, entries[0].group, ["key", "lq", "gt"])}
     for e in entries:
         r = rows[e.key]
         yield e, dataset.image_bytes(r["lq"]), dataset.image_bytes(r["gt"]) if r["gt"] else None
@@ -219,15 +216,9 @@ def _file_entry(root: Path, p: PairFiles) -> Entry:
 
 
 def _dataset_entries(data: Path) -> list[Shard]:
-    import pyarrow.parquet as pq
-
     found = []
     for path in dataset.shards(data):
-        file = pq.ParquetFile(path)
-        for group in range(file.num_row_groups):
-            rows = file.read_row_group(
-                group, columns=["key", "split", "scene", "gt_sha256", "night", "drop"]
-            ).to_pylist()
+        for group, rows in dataset.groups(path, ["key", "split", "scene", "gt_sha256", "night", "drop"]):
             part = [
                 Entry(
                     r["key"],

@@ -68,12 +68,14 @@ def row(pair: RainPair, lq: dict[str, Any], gt: dict[str, Any] | None, **extra: 
     return {**plain, "lq": lq, "gt": gt, **extra}
 
 
-GROUP = 64  # rows a row group: what a writer holds, and what a streaming reader has to fetch at once
+GROUP = 64  # rows per row group: what a writer holds, and what a streaming reader has to fetch at once
+GROUP_BYTES = 90_000_000  # of its images: the viewer of the Hub refuses row groups above 286 MiB, and wants 100 MB
 
 
 @contextlib.contextmanager
 def shard_writer(path: Path, extra: dict[str, str] | None = None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Write one shard atomically, row by row; the same rows give the same bytes. At most ``GROUP`` rows are held.
+    """Write one shard atomically, row by row; the same rows give the same bytes. At most ``GROUP`` rows are held,
+    of ``GROUP_BYTES`` together.
 
     Pixels are already compressed, so image columns are stored as they are; row groups are small, so that streaming
     reads little at a time.
@@ -87,6 +89,7 @@ def shard_writer(path: Path, extra: dict[str, str] | None = None) -> Iterator[Ca
     form = schema(extra)
     plain = [n for n in form.names if not pa.types.is_struct(form.field(n).type)]
     held: list[dict[str, Any]] = []
+    size = 0
     with (
         atomic(path) as tmp,
         pq.ParquetWriter(
@@ -99,12 +102,19 @@ def shard_writer(path: Path, extra: dict[str, str] | None = None) -> Iterator[Ca
     ):
 
         def flush() -> None:
+            nonlocal size
             if held:  # an empty shard has no row group: the loader of datasets stumbles over one of no rows
                 writer.write_table(pa.Table.from_pylist(held, schema=form))
                 held.clear()
+                size = 0
 
         def add(row: dict[str, Any]) -> None:
+            nonlocal size
+            own = sum(len(v["bytes"] or b"") for v in row.values() if isinstance(v, dict))
+            if size + own > GROUP_BYTES:
+                flush()
             held.append(row)
+            size += own
             if len(held) == GROUP:
                 flush()
 
@@ -176,7 +186,8 @@ def counts(out: Path) -> dict[str, dict[str, int]]:
     for place in (*SUBSETS, OTHER):
         for path in sorted((out / "data" / place).glob("*.parquet")):
             split = path.name.split("-", 1)[0]
-            rows = pq.ParquetFile(path).metadata.num_rows
+            with undamaged(path):
+                rows = pq.ParquetFile(path).metadata.num_rows
             found.setdefault(place, {}).setdefault(split, 0)
             found[place][split] += rows
     return found
@@ -259,6 +270,22 @@ def shards(path: Path, split: str | None = None) -> list[Path]:
     return found
 
 
+@contextlib.contextmanager
+def undamaged(shard: str | Path) -> Iterator[None]:
+    """Turns pyarrow's errors for a shard that is damaged, or no parquet, into ours.
+
+    Raises:
+        InputError: naming the shard.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as e:
+        what = " ".join(str(e).split())[:300]
+        raise InputError(f"damaged shard: {what}", where=shard, hint="ingest again with --overwrite") from e
+
+
 def read_rows(path: Path, names: list[str] | None = None, split: str | None = None) -> Iterator[dict[str, Any]]:
     """Rows of a dataset, shard by shard; a bounded number is in memory.
 
@@ -268,15 +295,44 @@ def read_rows(path: Path, names: list[str] | None = None, split: str | None = No
     Raises:
         InputError: when a shard is damaged.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     for shard in shards(path, split):
-        try:
+        with undamaged(shard):
             for batch in pq.ParquetFile(shard).iter_batches(batch_size=64, columns=names):
                 yield from batch.to_pylist()
-        except pa.ArrowException as e:
-            raise InputError(f"damaged shard: {e}", where=shard, hint="ingest again with --overwrite") from e
+
+
+def groups(shard: str | Path, names: list[str]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Rows of a shard by row group: (number of the group, its rows).
+
+    Raises:
+        InputError: when the shard is damaged, or lacks a column.
+    """
+    import pyarrow.parquet as pq
+
+    with undamaged(shard):
+        file = pq.ParquetFile(shard)
+        missing = [n for n in names if n not in file.schema_arrow.names]
+    if missing:
+        raise InputError(f"no column {', '.join(missing)}", where=shard, hint="ingest again with --overwrite")
+    for group in range(file.num_row_groups):
+        with undamaged(shard):
+            rows: list[dict[str, Any]] = file.read_row_group(group, columns=names).to_pylist()
+        yield group, rows
+
+
+def group(shard: str | Path, number: int, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Rows of one row group.
+
+    Raises:
+        InputError: when the shard is damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with undamaged(shard):
+        rows: list[dict[str, Any]] = pq.ParquetFile(shard).read_row_group(number, columns=list(names)).to_pylist()
+    return rows
 
 
 def image_bytes(image: dict[str, Any]) -> bytes:

@@ -343,6 +343,7 @@ def ingest(
         hint = (
             "test sets stay out of training parts; to keep them in: --keep-ledger-scenes" if reasons["ledger"] else None
         )
+        clear(out)  # not a dataset that opens and is empty
         raise InputError(f"nothing could be ingested: {listed or 'no pairs chosen'}", where=root, hint=hint)
     finish(source, out, report)
     return report

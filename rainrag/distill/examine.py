@@ -172,8 +172,6 @@ def _found(found: Retrieved) -> dict[str, Any]:
 
 def read_images(path: str, group: int, keys: Sequence[str], sides: tuple[str, ...] = ("lq", "gt")) -> dict[str, Any]:
     """Encoded bytes of some rows of one row group: key -> (lq, gt)."""
-    import pyarrow.parquet as pq
-
     wanted = set(keys)
-    part = pq.ParquetFile(path).read_row_group(group, columns=["key", *sides]).to_pylist()
+    part = dataset.group(path, group, ["key", *sides])
     return {r["key"]: tuple(dataset.image_bytes(r[s]) for s in sides) for r in part if r["key"] in wanted}

@@ -55,16 +55,13 @@ def plan(data: Sequence[Path], ledger: Ledger) -> Plan:
     Raises:
         InputError: when two datasets hold the same key, or there is no labelled pair.
     """
-    import pyarrow.parquet as pq
-
     rows: dict[str, dict[str, Any]] = {}
     real: dict[str, dict[str, Any]] = {}
     skipped: dict[str, int] = {}
     for root in data:
         for path in dataset.shards(root):
-            file = pq.ParquetFile(path)
-            for group in range(file.num_row_groups):
-                for row in file.read_row_group(group, columns=COLUMNS).to_pylist():
+            for group, found in dataset.groups(path, COLUMNS):
+                for row in found:
                     row["address"] = (str(path), group)
                     if row["key"] in rows or row["key"] in real:
                         raise InputError(f"two rows have the key {row['key']}", where=root, hint="name each set once")

@@ -159,7 +159,8 @@ class Collect:
             by_address.setdefault(address, set()).add(key)
         found: dict[str, dict[str, Any]] = {}
         for (path, group), keys in sorted(by_address.items()):
-            part = pq.ParquetFile(path).read_row_group(group, columns=list(dataset.columns()))
+            with dataset.undamaged(path):
+                part = pq.ParquetFile(path).read_row_group(group, columns=list(dataset.columns()))
             at = [i for i, k in enumerate(part.column("key").to_pylist()) if k in keys]
             found.update({r["key"]: r for r in part.take(at).to_pylist()})
         dataset.write_rows(out / target, [{**found[k], **extra} for k, _, extra in wanted], EXTRA)

@@ -181,10 +181,7 @@ class Item:
 @lru_cache(maxsize=2)
 def _group(shard: str, group: int) -> list[dict[str, Any]]:
     """Both images of a row group; 64 pairs at most are kept twice."""
-    import pyarrow.parquet as pq
-
-    rows: list[dict[str, Any]] = pq.ParquetFile(shard).read_row_group(group, columns=["lq", "gt"]).to_pylist()
-    return rows
+    return dataset.group(shard, group, ["lq", "gt"])
 
 
 @dataclass(frozen=True)
@@ -350,15 +347,12 @@ def _of_folder(testset: TestSet, place: Path) -> list[dict[str, Any]]:
 
 
 def _of_dataset(testset: TestSet, place: Path) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
     names = ["key", "split", "subset", "scene", "lq_sha256", "gt_sha256", "lq_phash", "gt_phash"]
     prefix = f"{testset.source}/{testset.split}/"
     rows = []
     for shard in dataset.shards(place, testset.split):
-        file = pq.ParquetFile(shard)
-        for group in range(file.num_row_groups):
-            for i, r in enumerate(file.read_row_group(group, columns=names).to_pylist()):
+        for group, found in dataset.groups(shard, names):
+            for i, r in enumerate(found):
                 if testset.subset and r["subset"] != testset.subset:
                     continue
                 at = (str(shard), group, i)

@@ -41,9 +41,8 @@ class Pictures:
         if entry.shard is None:
             files = [("rainy side", entry.lq)] + ([("clean side", entry.gt)] if entry.gt else [])
             return [(side, _decoded(path)) for side, path in files]
-        import pyarrow.parquet as pq
 
-        part = pq.ParquetFile(entry.shard).read_row_group(entry.group, columns=["key", "lq", "gt"]).to_pylist()
+        part = dataset.group(entry.shard, entry.group, ["key", "lq", "gt"])
         row = next(r for r in part if r["key"] == entry.key)
         cells = [("rainy side", row["lq"])] + ([("clean side", row["gt"])] if row["gt"] else [])
         return [(side, images.decode(dataset.image_bytes(cell)).rgb) for side, cell in cells]

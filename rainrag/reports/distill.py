@@ -109,10 +109,9 @@ class Album:
         """``img`` elements of the rainy and the clean side."""
         if key not in self._at:  # kept, but in neither part
             return [html.picture(None, key)]
-        import pyarrow.parquet as pq
 
         path, group = self._at[key]
-        part = pq.ParquetFile(path).read_row_group(group, columns=["key", "lq", "gt"]).to_pylist()
+        part = dataset.group(path, group, ["key", "lq", "gt"])
         row = next(r for r in part if r["key"] == key)
         cells = (("rainy side", row["lq"]), ("clean side", row["gt"]))
         return [_picture(dataset.image_bytes(c), f"{side} of {key}", 200) for side, c in cells]

@@ -115,9 +115,7 @@ def prototype(data: bytes, rgb: U8) -> bytes:
 
 def _bytes_of(photos: Sequence[Photo]) -> Any:
     if photos and photos[0].shard:
-        import pyarrow.parquet as pq
-
-        part = pq.ParquetFile(photos[0].shard).read_row_group(photos[0].group, columns=["key", "lq"]).to_pylist()
+        part = dataset.group(photos[0].shard, photos[0].group, ["key", "lq"])
         rows = {r["key"]: r["lq"] for r in part}
         for p in photos:
             yield p, dataset.image_bytes(rows[p.key])
@@ -161,14 +159,9 @@ _BLANK: dict[str, Any] = {"key": "", "sha256": "", "phash": ""}
 # ---------------------------------------------------------------- building
 def datasets(root: Path) -> list[Path]:
     """Datasets below a folder that have photographs for the store."""
-    import pyarrow.parquet as pq
 
     def has(path: Path) -> bool:
-        return any(
-            r["real"] and r["gt_sha256"] is None
-            for part in dataset.shards(path)
-            for r in pq.read_table(part, columns=["real", "gt_sha256"]).to_pylist()
-        )
+        return any(r["real"] and r["gt_sha256"] is None for r in dataset.read_rows(path, ["real", "gt_sha256"]))
 
     found = sorted(p for p in root.iterdir() if dataset.is_dataset(p)) if root.is_dir() else []
     return [p for p in found if has(p)]
@@ -257,13 +250,9 @@ def _sha256(path: Path) -> str:
 
 
 def _dataset_photos(root: Path) -> list[list[Photo]]:
-    import pyarrow.parquet as pq
-
     parts = []
     for path in dataset.shards(root):
-        file = pq.ParquetFile(path)
-        for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, columns=["key", "licence", "gt_sha256", "lq_sha256", "real"]).to_pylist()
+        for group, rows in dataset.groups(path, ["key", "licence", "gt_sha256", "lq_sha256", "real"]):
             part = [
                 Photo(r["key"], r["key"], r["lq_sha256"], r["licence"], str(path), group)
                 for r in rows

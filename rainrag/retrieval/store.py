@@ -18,7 +18,7 @@ import numpy as np
 
 from rainrag.core import images, workspace
 from rainrag.core.errors import DecodeError, InputError, IntegrityError, MissingError
-from rainrag.core.files import atomic, fingerprint, lock, natural, read_json, sha256_bytes, write_json
+from rainrag.core.files import atomic, fingerprint, lock, natural, read_json, sha256_bytes, sha256_file, write_json
 from rainrag.core.images import F32
 from rainrag.data import audit
 from rainrag.retrieval.chroma import Index
@@ -167,16 +167,11 @@ class Store:
         """The references' rows, some hundreds at a time: (places in ``keys``, record batch), in the files' order.
 
         Raises:
-            IntegrityError: when references have no row.
+            IntegrityError: when references have no row, or a file is damaged.
         """
-        import pyarrow.parquet as pq
-
         place = {k: i for i, k in enumerate(self.keys)}
         for path in sorted((self.path / "triplets").glob("*.parquet")):
-            file = pq.ParquetFile(path)
-            if file.metadata.num_rows == 0:
-                continue
-            for batch in file.iter_batches(batch_size=size, columns=list(dict.fromkeys(["key", *columns]))):
+            for batch in _batches(path, list(dict.fromkeys(["key", *columns])), size):
                 keys = batch.column("key").to_pylist()
                 at = [i for i, k in enumerate(keys) if k in place]
                 if at:
@@ -400,10 +395,18 @@ class Store:
             scenes={k: scenes[k] for k in kept if k in scenes},
             flags=flags,
             left_out=[asdict(x) for x in left],
+            files=self._file_hashes(),
             strata=count(r["stratum"] for r in rows if r["key"] in set(kept)),
             fingerprint=fingerprint([VERSION, self.manifest["identity"], sorted(content)]),
         )
         write_json(self.path / "store.json", self.manifest)
+
+    def _file_hashes(self) -> dict[str, str]:
+        """sha256 of each file of triplets as it was when it was first settled."""
+        before = self.manifest.get("files", {})
+        return {
+            p.name: before.get(p.name) or sha256_file(p) for p in sorted((self.path / "triplets").glob("*.parquet"))
+        }
 
     # ------------------------------------------------ checking
     def verify(self) -> list[str]:
@@ -423,11 +426,38 @@ class Store:
                     texts = np.array([r["text"] for r in rows], np.float32)
                     wrong = index.wrong([r["key"] for r in rows], texts)
                     problems += [f"{k}: the index holds another vector" for k in wrong]
+            if not problems:
+                problems += self._changed_files()
         except IntegrityError as e:
             problems.append(e.what)
-        except (OSError, ValueError) as e:  # pyarrow's errors for a file that is no parquet, or a damaged one
-            problems.append(f"the triplets cannot be read: {e}")
         return problems
+
+    def _changed_files(self) -> list[str]:
+        """Files of triplets that are not as they were written: captions, features and signals have no hash of their own."""
+        return [
+            f"triplets/{name}: not the bytes that were written"
+            for name, sha in self.manifest.get("files", {}).items()
+            if not (self.path / "triplets" / name).is_file() or sha256_file(self.path / "triplets" / name) != sha
+        ]
+
+
+def _batches(path: Path, columns: list[str], size: int) -> Iterator[Any]:
+    """Record batches of a file of triplets.
+
+    Raises:
+        IntegrityError: when it is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        if file.metadata.num_rows:
+            yield from file.iter_batches(batch_size=size, columns=columns)
+    except (pa.ArrowException, OSError) as e:
+        what = " ".join(str(e).split())[:300]
+        hint = "build the store again from its photographs: rainrag store build … --overwrite"
+        raise IntegrityError(f"the triplets cannot be read: {what}", where=path, hint=hint) from e
 
 
 def _damage(row: dict[str, Any]) -> str | None:

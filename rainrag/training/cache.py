@@ -126,9 +126,8 @@ def _bytes(items: Sequence[Item]) -> Any:
             except DecodeError:
                 yield i, b"", b""  # reported as empty by the decoder
         return
-    import pyarrow.parquet as pq
 
-    rows = pq.ParquetFile(items[0].shard).read_row_group(items[0].group, columns=["key", *dataset.IMAGES]).to_pylist()
+    rows = dataset.group(items[0].shard, items[0].group, ["key", *dataset.IMAGES])
     by_key = {r["key"]: r for r in rows}
     for i in items:
         row = by_key[i.key]

@@ -11,7 +11,7 @@ from typing import Any
 
 from rainrag.core import images, workspace
 from rainrag.core.errors import DecodeError, InputError
-from rainrag.core.files import natural
+from rainrag.core.files import fingerprint, natural, read_json, sha256_file, write_json
 from rainrag.core.types import Reject, subset_of
 from rainrag.data import dataset
 from rainrag.data.contamination import Ledger
@@ -118,11 +118,12 @@ def _rows(root: Path) -> Found:
     tests: list[dict[str, Any]] = []
     rejects: list[Reject] = []
     for path in dataset.shards(root):
-        file = pq.ParquetFile(path)
+        with dataset.undamaged(path):
+            file = pq.ParquetFile(path)
         training = path.name.startswith("train-")
         named = [*COLUMNS, *(["group"] if "group" in file.schema_arrow.names else [])]
         for group in range(file.num_row_groups):
-            for r in file.read_row_group(group, columns=named).to_pylist():
+            for r in dataset.group(path, group, named):
                 if r["gt_sha256"] is None:
                     continue  # an unlabelled photograph
                 if not training:
@@ -154,6 +155,7 @@ def _files(root: Path) -> Found:
     if not root.is_dir():
         raise InputError("no such folder", where=root, hint="rainrag train --data DIR, a folder with a dataset")
     _, found = layouts.match(UNIRAIN, root)
+    hashes = Hashes(root)
     items: list[Item] = []
     tests: list[dict[str, Any]] = []
     for p in found.pairs:
@@ -165,11 +167,51 @@ def _files(root: Path) -> Found:
             tests += _hashed(key, gt)
             continue
         subset = subset_of(p.streak, p.drop, p.night)
-        stamp = ":".join(f"{s.st_size}.{s.st_mtime_ns}" for s in (lq.stat(), gt.stat()))
+        stamp = f"{hashes.of(lq)}:{hashes.of(gt)}"  # content: a copied folder is the same data
         kind = subset.value if subset else p.stem.split("/")[0].upper()
         items.append(Item(key, kind, root.resolve().name, f"{root.resolve().name}/{p.scene}", None, stamp,
                           lq=str(lq), gt=str(gt)))  # fmt: skip
+    hashes.close()
     return Found(tuple(items), tuple(tests), tuple(found.rejects))
+
+
+class Hashes:
+    """sha256 of the files below a folder; kept in the workspace by size and time, so that a file is read once.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.path = workspace.place("cache", "hashes", f"{fingerprint(str(self.root))}.json")
+        self.known: dict[str, list[Any]] = _known(self.path)
+        self.used: dict[str, list[Any]] = {}
+
+    def of(self, path: Path) -> str:
+        """sha256 of a file; of one that cannot be read, nothing: it is left out when it is decoded."""
+        name = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        try:
+            st = path.stat()
+            stamp = [st.st_size, st.st_mtime_ns]
+            before = self.known.get(name, [])
+            self.used[name] = before if before[:2] == stamp else [*stamp, sha256_file(path)]
+        except OSError:
+            return ""
+        return str(self.used[name][2])
+
+    def close(self) -> None:
+        """Keep what was read."""
+        if self.used != self.known:
+            write_json(self.path, self.used)
+
+
+def _known(path: Path) -> dict[str, list[Any]]:
+    try:
+        found = read_json(path)
+    except (OSError, InputError):  # it holds nothing that cannot be read again
+        return {}
+    return found if isinstance(found, dict) and all(isinstance(v, list) and len(v) == 3 for v in found.values()) else {}
 
 
 def _hashed(key: str, path: Path) -> list[dict[str, Any]]:

@@ -123,8 +123,9 @@ def load(name: str, overrides: Sequence[str] = (), **given: Any) -> Recipe:
         raise MissingError(f"no recipe '{name}'", hint=f"one of {', '.join(names())}, or a YAML file of your own")
     try:
         content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as e:
-        raise InputError(f"not YAML: {str(e).splitlines()[0]}", where=path) from e
+    except (yaml.YAMLError, RecursionError, ValueError) as e:
+        what = "nested too deeply" if isinstance(e, RecursionError) else str(e).splitlines()[0]
+        raise InputError(f"not YAML: {what}", where=path) from e
     if not isinstance(content, dict):
         raise InputError("not a recipe: a mapping of fields is expected", where=path, hint="docs/train.md shows one")
     plain: dict[str, Any] = {"name": path.stem, **content}
@@ -147,7 +148,7 @@ def _override(plain: dict[str, Any], word: str) -> None:
         at = at[part]
     try:
         at[last] = _number(yaml.safe_load(value))
-    except yaml.YAMLError as e:
+    except (yaml.YAMLError, RecursionError, ValueError) as e:
         raise UsageError(f"the value of '{word}' is not YAML", hint="quote it") from e
 
 

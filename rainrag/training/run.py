@@ -16,7 +16,7 @@ from rainrag.core.errors import IntegrityError, MissingError, UsageError
 from rainrag.core.files import canonical, fingerprint, read_json, sha256_file, write_json, write_text
 from rainrag.core.types import Reject
 from rainrag.models.input_spec import Contract
-from rainrag.training import cache, data
+from rainrag.training import cache, checkpoints, data
 from rainrag.training.recipe import PRECISIONS, Recipe
 
 if TYPE_CHECKING:
@@ -283,7 +283,6 @@ def _claim(request: Request, out: Path, ready: Prepared, begun: Entrant | None) 
     if begun:
         identity["weights"] = begun.weights_sha256 or begun.weights
     marker = out / "run.json"
-    last = out / "checkpoints" / "last.ckpt"
     if marker.exists():
         before = read_json(marker)["identity"]
         differs = [k for k in {**before, **identity} if before.get(k) != identity.get(k)]
@@ -296,12 +295,12 @@ def _claim(request: Request, out: Path, ready: Prepared, begun: Entrant | None) 
                 where=out,
                 hint="another --out for another run",
             )
-        if not request.resume and last.exists():
+        if not request.resume and checkpoints.there(out / "checkpoints"):
             raise UsageError("a run is here already", where=out, hint="--resume goes on with it; --out names another")
     out.mkdir(parents=True, exist_ok=True)
     write_json(marker, {"identity": identity, "pairs": ready.counts()})
     write_json(out / "left-out.json", [_plain(r) for r in ready.division.rejects])
-    return last if request.resume and last.exists() else None
+    return checkpoints.newest(out / "checkpoints") if request.resume else None
 
 
 def _plain(r: Reject) -> dict[str, str]:
@@ -336,6 +335,7 @@ def _trainer(request: Request, out: Path, advance: Callable[[int], None] | None)
         accumulate_grad_batches=r.accumulate,
         gradient_clip_val=r.clip,
         callbacks=[*others, best, last],
+        plugins=[checkpoints.storage()],
         logger=logger,
         log_every_n_steps=min(50, r.round),
         use_distributed_sampler=False,
@@ -434,7 +434,7 @@ def _finish(
     import torch
 
     best = out / "checkpoints" / "best.ckpt"
-    checkpoint = torch.load(best, map_location="cpu", weights_only=True)
+    checkpoint = checkpoints.read(best)
     prefix = "network." if module.average is None else "average.module."
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     module.network.load_state_dict(state, strict=True)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime
+import logging
 import os
+import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +58,18 @@ WRAPPED: dict[str, Callable[[State], Any]] = {
     "a key of their own": lambda state: {"model_state_dict": state, "iteration": 7},
     "scores as numpy numbers": lambda s: {"state_dict": s, "best": np.float64(37.1), "epoch": np.int64(3)},
     "Lightning": lightning,
+    "paths": lambda s: {
+        "state_dict": s,
+        "args": argparse.Namespace(root=Path("/data"), when=datetime.date(2024, 1, 1)),
+    },
+    "random states": lambda s: {
+        "state_dict": s,
+        "rng": (random.getstate(), np.random.default_rng(0).bit_generator.state, torch.get_rng_state()),
+        "numpy": np.random.get_state(),
+    },
+    "compiled inside": lambda s: {k.replace(".", "._orig_mod.", 1): v for k, v in s.items()},
+    "compiled inside DataParallel": lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()},
+    "a defaultdict": lambda s: {"params": s, "log": collections.defaultdict(list, a=[1])},
 }
 
 
@@ -101,4 +119,34 @@ def test_weights_of_another_network_are_told_apart(tmp_path: Path) -> None:
 def test_a_file_without_tensors_says_so(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "net.pth")
     with pytest.raises(InputError, match="holds no tensors"):
+        checkpoint.load(prenet.build_prn_r(), tmp_path / "net.pth")
+
+
+def test_what_is_left_unread_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    state = prenet.build_prn_r().state_dict()
+    torch.save({"state_dict": state, "root": Path("/data")}, tmp_path / "net.pth")
+    checkpoint.load(prenet.build_prn_r(), tmp_path / "net.pth")
+    (said,) = [r.getMessage() for r in caplog.records]
+    assert said == "net.pth: read the tensors, ignored pathlib.PosixPath"
+
+
+def test_the_hint_for_a_file_that_is_not_opened_works(tmp_path: Path) -> None:
+    state = prenet.build_prn_r().state_dict()
+    torch.save({"state_dict": state, "more": Runs(tmp_path / "ran")}, tmp_path / "net.pth")
+    with pytest.raises(InputError) as e:
+        checkpoint.read(tmp_path / "net.pth")
+    assert e.value.hint
+    code = e.value.hint.partition('python -c "')[2].rstrip('"')
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    other = prenet.build_prn_r()
+    checkpoint.load(other, tmp_path / "net-tensors.pth")
+    assert all(torch.equal(v, state[k]) for k, v in other.state_dict().items())
+
+
+def test_a_tensor_larger_than_its_bytes_is_refused(tmp_path: Path) -> None:
+    state = prenet.build_prn_r().state_dict()
+    name = next(iter(state))
+    torch.save({**state, name: torch.zeros(1).expand(10_000_000, 100_000)}, tmp_path / "net.pth")
+    with pytest.raises(InputError, match=r"claims \(10000000, 100000\) values and holds 4 bytes"):
         checkpoint.load(prenet.build_prn_r(), tmp_path / "net.pth")

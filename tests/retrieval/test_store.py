@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -92,6 +93,56 @@ def test_the_index_is_checked_and_made_anew_from_the_parquet(built: Store) -> No
     row = built.some({"rain/2"}, ["caption", "sha256", "stratum"])["rain/2"]
     assert held["documents"] == [row["caption"]]
     assert held["metadatas"] == [{"sha256": row["sha256"], "licence": "unstated", "stratum": row["stratum"]}]
+
+
+def test_a_store_removed_and_built_again_in_one_process(tmp_path: Path) -> None:
+    """Chroma keeps a client per path for the whole process, with files that are gone."""
+    photos = photographs(tmp_path / "rain", 5)
+    for n in (5, 4):
+        if n == 4:
+            shutil.rmtree(tmp_path / "store")
+            (photos / "4.png").unlink()
+        made = build.build([photos], tmp_path / "store", PlainTriplets(), Here())  # type: ignore[arg-type]
+        assert made.verify() == []
+        assert made.index().collection().count() == len(made.keys) == n
+
+
+def test_verify_tells_that_no_index_is_on_disk(built: Store) -> None:
+    assert built.verify() == []
+    shutil.rmtree(built.path / "chroma")
+    assert built.verify()[0].startswith("the index is missing")
+    built.rebuild()
+    assert built.verify() == []
+
+
+@pytest.mark.parametrize("how", ["text", "cut", "empty", "directory", "pages"])
+def test_a_damaged_database_is_told_and_made_again(built: Store, how: str) -> None:
+    path = built.path / "chroma" / "chroma.sqlite3"
+    data = path.read_bytes()
+    path.unlink()
+    if how == "directory":
+        path.mkdir()
+    else:
+        pages = data[:100] + b"\xff" * (len(data) - 100)
+        path.write_bytes(
+            {"text": b"not a database" * 99, "cut": data[: len(data) // 3], "empty": b"", "pages": pages}[how]
+        )
+    assert any(p.startswith(("the index is", "the index holds")) for p in built.verify())
+    built.rebuild()
+    assert built.verify() == []
+
+
+@pytest.mark.parametrize("column", ["caption", "licence", "stratum", "flags", "feature", "structure", "signal_rain"])
+def test_a_change_of_any_column_is_found(built: Store, column: str) -> None:
+    values = pq.read_table(part(built)).column(column).to_pylist()
+    other = {"feature": [0.5] * len(values[0])} if column == "feature" else {}
+    changed = other.get(column) or (
+        values[1] + "x" if isinstance(values[1], str) else bytes(len(values[1])) if isinstance(values[1], bytes)
+        else [v + 1 for v in values[1]]
+    )  # fmt: skip
+    rewrite(built, **{column: [values[0], changed, *values[2:]]})
+    (found,) = built.verify()
+    assert found.endswith("not the bytes that were written")
 
 
 def test_an_index_of_another_state_is_not_searched(built: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import subprocess
@@ -16,8 +17,8 @@ from torch import nn
 from typer.testing import CliRunner
 
 from rainrag.cli import app
-from rainrag.core.errors import IntegrityError, MissingError, UsageError
-from rainrag.training import run
+from rainrag.core.errors import IntegrityError, MissingError, RainRAGError, UsageError
+from rainrag.training import checkpoints, run
 from rainrag.training.recipe import Recipe
 from tests.training.test_data import folder
 
@@ -127,7 +128,7 @@ def test_a_network_of_another_range_trains_in_it(pairs: Path, tmp_path: Path, mo
 RUN = """
 import os, signal, sys
 from pathlib import Path
-from tests.benchmarks.test_train_run import SMALL, go
+from tests.training.test_run import SMALL, go
 done = 0
 def advance(n):
     global done
@@ -159,6 +160,26 @@ def test_a_killed_run_goes_on_bit_for_bit(pairs: Path, tmp_path: Path) -> None:
     assert steps[0] == steps[1]
     want = (tmp_path / "whole/weights/model.safetensors").read_bytes()
     assert (tmp_path / "killed/weights/model.safetensors").read_bytes() == want
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.ckpt"
+    content = {**dict.fromkeys(checkpoints.NEEDED, 0), "state_dict": {"w": torch.ones(3)}}
+    for step in (1, 2, 3):
+        checkpoints.save({**content, "global_step": step}, path)
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as m:
+        m.setattr(torch, "save", full)
+        with pytest.raises(RainRAGError, match="No space left"):
+            checkpoints.save({**content, "global_step": 4}, path)
+    assert {p.name: checkpoints.read(p)["global_step"] for p in tmp_path.iterdir()} == {
+        "last.ckpt": 3,
+        "previous.ckpt": 2,
+    }
+    assert checkpoints.newest(tmp_path) == path
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
