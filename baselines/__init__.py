@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rainrag.core.errors import MissingError, UsageError, did_you_mean
+from rainrag.core.errors import MissingError, UsageError
+from rainrag.core.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,6 +43,7 @@ TABLE: dict[str, str] = {
     "histoformer": "rainrag.baselines.histoformer:HISTOFORMER",
     "urir": "rainrag.baselines.urir:URIR",
 }
+NETWORKS: Registry[Baseline] = Registry("network", TABLE, group="rainrag.networks", hint="'rainrag models' lists all")
 
 
 def names() -> list[str]:
@@ -56,11 +57,7 @@ def get(name: str) -> Baseline:
     Raises:
         UsageError: with the nearest names, for an unknown one.
     """
-    if name not in TABLE:
-        raise UsageError(f"no network '{name}'", hint=f"{did_you_mean(name, names())} 'rainrag models' lists all")
-    module, attr = TABLE[name].split(":")
-    baseline: Baseline = getattr(import_module(module), attr)
-    return baseline
+    return NETWORKS.get(name)
 
 
 def card_of(name: str) -> Card:

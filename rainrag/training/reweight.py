@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Protocol
 
 from rainrag.core.errors import InputError, UsageError, did_you_mean
+from rainrag.core.registry import Registry
 
 EPS = 1e-12
 #: A loss of this many times its first value is no measurement.
@@ -355,6 +355,7 @@ TABLE: dict[str, str] = {
     "dwa": "rainrag.training.other_weightings:DynamicAverage",
     "continual": "rainrag.training.other_weightings:Continual",
 }
+WEIGHTINGS: Registry[Callable[..., Weighting]] = Registry("weighting", TABLE, group="rainrag.weightings")
 
 
 def create(name: str, n_types: int = 4, **options: Any) -> Weighting:
@@ -368,13 +369,10 @@ def create(name: str, n_types: int = 4, **options: Any) -> Weighting:
     Raises:
         UsageError: for an unknown name or option.
     """
-    if name not in TABLE:
-        raise UsageError(f"no weighting '{name}'", hint=did_you_mean(name, list(TABLE)))
-    module, attr = TABLE[name].split(":")
+    kind = WEIGHTINGS.get(name)
     if name in MODES:
         options["af"] = name
     try:
-        made: Weighting = getattr(import_module(module), attr)(n_types=n_types, **options)
+        return kind(n_types=n_types, **options)
     except TypeError as e:
         raise UsageError(f"options of the weighting '{name}': {e}", hint="docs/reweighting.md lists them") from e
-    return made

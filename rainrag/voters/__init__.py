@@ -7,10 +7,10 @@ a server (``endpoint:MODEL@http://host:port/v1``), or a voter of one's own (``pa
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 from rainrag.core.errors import UsageError, did_you_mean
+from rainrag.core.registry import Registry
 from rainrag.core.types import Voter
 from rainrag.voters.base import Kind
 
@@ -31,6 +31,15 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "paper": ("internvl", "llava", "mobilevlm"),
     "statistical": ("descriptor", "features", "naturalness"),
 }
+
+_REGISTRY: Registry[object] = Registry(
+    "voter",
+    VOTERS,
+    group="rainrag.voters",
+    hint="A voter of your own: docs/add-a-voter.md",
+    also=tuple(GROUPS),
+    example="package.module:KIND",
+)
 
 __all__ = ["GROUPS", "VOTERS", "Kind", "create", "members", "names", "panel"]
 
@@ -95,16 +104,7 @@ def _find(spec: str) -> tuple[str, str | None, Kind]:
         name, source = "endpoint", spec.removeprefix("endpoint:")
     else:
         name, _, source = spec.partition("=")
-    if name not in VOTERS and ":" not in name:
-        known = [*VOTERS, *GROUPS]
-        raise UsageError(
-            f"no voter '{name}'", hint=f"{did_you_mean(name, known)}; a voter of your own: docs/add-a-voter.md"
-        )
-    module, attr = VOTERS.get(name, name).split(":", 1)
-    try:
-        kind = getattr(import_module(module), attr)
-    except (ImportError, AttributeError) as e:
-        raise UsageError(f"no voter at '{name}': {e}", hint="package.module:KIND, importable from here") from e
+    kind = _REGISTRY.resolve(name)
     if not isinstance(kind, Kind):
         raise UsageError(f"'{name}' is no rainrag.voters.Kind", hint="docs/add-a-voter.md shows one")
     return name, source or None, kind

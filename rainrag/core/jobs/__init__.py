@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from rainrag.core.errors import UsageError, did_you_mean
+from collections.abc import Callable
+
 from rainrag.core.jobs.stage import Engine
+from rainrag.core.registry import Registry
 
 #: name -> "module:attr"
 ENGINES = {"local": "rainrag.core.jobs.local:Local", "ray": "rainrag.core.jobs.ray:Ray"}
+_REGISTRY: Registry[Callable[..., Engine]] = Registry("engine", ENGINES, group="rainrag.engines")
 
 
 def create(name: str = "local", *, workers: int | None = None, address: str | None = None) -> Engine:
@@ -19,10 +22,4 @@ def create(name: str = "local", *, workers: int | None = None, address: str | No
     Raises:
         UsageError: for an unknown name.
     """
-    from importlib import import_module
-
-    if name not in ENGINES:
-        raise UsageError(f"no engine '{name}'", hint=did_you_mean(name, list(ENGINES)))
-    module, attr = ENGINES[name].split(":")
-    engine: Engine = getattr(import_module(module), attr)(workers=workers, address=address)
-    return engine
+    return _REGISTRY.get(name)(workers=workers, address=address)

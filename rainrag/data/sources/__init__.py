@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from rainrag.core.errors import UsageError, did_you_mean
+from rainrag.core.registry import Registry
 from rainrag.core.types import Source
 
 #: name -> "module:attr"
@@ -47,6 +45,7 @@ TABLE: dict[str, str] = {
     "rendered": "rainrag.data.synthetic.source:RENDERED",
     "folder": "rainrag.data.sources.folder:FOLDER",
 }
+SOURCES: Registry[Source] = Registry("source", TABLE, group="rainrag.sources", hint="'rainrag sources' lists all")
 
 
 def names() -> list[str]:
@@ -60,8 +59,4 @@ def get(name: str) -> Source:
     Raises:
         UsageError: with the nearest names, for an unknown one.
     """
-    if name not in TABLE:
-        raise UsageError(f"no source '{name}'", hint=f"{did_you_mean(name, names())} 'rainrag sources' lists all")
-    module, attr = TABLE[name].split(":")
-    source: Source = getattr(import_module(module), attr)
-    return source
+    return SOURCES.get(name)

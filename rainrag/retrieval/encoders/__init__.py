@@ -9,12 +9,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 from rainrag.core.devices import Compute
 from rainrag.core.errors import UsageError, did_you_mean
 from rainrag.core.images import F32, U8
+from rainrag.core.registry import Registry
 
 #: name -> "module:attr"
 CAPTIONERS: dict[str, str] = {
@@ -116,7 +116,8 @@ def create(captioner: str = "embedded", encoder: str = "embedded", refine: Itera
     others = [_find("refiner", spec, REFINERS) for spec in refine]
     if len({name for name, _, _ in others}) < len(others):
         raise UsageError("a refiner is named twice", hint="each runs once: --refine qwen,keybert")
-    others.sort(key=lambda found: list(REFINERS).index(found[0]))
+    order = list(REFINERS)
+    others.sort(key=lambda found: order.index(found[0]) if found[0] in order else len(order))
     known = sorted({p for _, _, kind in (first, second, *others) for p in _parameters(kind)})
     for setting in given:
         if setting not in known:
@@ -137,10 +138,7 @@ def _find(what: str, spec: str, table: Mapping[str, str]) -> _Found:
     """(name, source, class) of a spec."""
     match = re.fullmatch(r"([\w-]+)(?:[=:](.+))?", spec.strip())
     name, source = match.groups() if match else (spec, None)
-    if name not in table:
-        raise UsageError(f"no {what} '{name}'", hint=did_you_mean(name, list(table)))
-    module, attr = table[name].split(":")
-    kind = getattr(import_module(module), attr)
+    kind = Registry[Any](what, table, group=f"rainrag.{what}s").get(name)
     if source is not None and "source" not in inspect.signature(kind).parameters:
         raise UsageError(f"'{name}' takes no source ('{source}')", hint=f"--{what} {name}")
     return name, source, kind
