@@ -60,6 +60,15 @@ def get(name: str) -> Baseline:
     return NETWORKS.get(name)
 
 
+def find(spec: str) -> Baseline:
+    """A network that a user named: by its name, or by the address ``package.module:BASELINE`` of one's own.
+
+    Raises:
+        UsageError: as ``get``; for an address at which nothing is.
+    """
+    return NETWORKS.resolve(spec)
+
+
 def card_of(name: str) -> Card:
     """A network's card (the module ``rainrag.baselines.card`` has the name ``card``)."""
     return get(name).card
@@ -75,7 +84,7 @@ def create(name: str, **options: Any) -> nn.Module:
         MissingError: when nothing public exists to build it from.
         UsageError: for an unknown name or option.
     """
-    baseline = get(name)
+    baseline = find(name)
     if baseline.build is None:
         raise MissingError(
             f"'{name}' has no public code or weights", hint=f"rainrag models {name} shows what was published"
@@ -95,7 +104,7 @@ def load(name: str, weights: str | Path, **options: Any) -> nn.Module:
     from rainrag.baselines import checkpoint
 
     network = create(name, **options)
-    baseline = get(name)
+    baseline = find(name)
     if baseline.check is not None:
         baseline.check({"path": Path(weights), "network": network})
     checkpoint.load(network, weights)

@@ -22,16 +22,16 @@ def find(name: str, weights: str | Path | None) -> Model:
         UsageError: for an unknown name, or weights for a method that has none.
         InputError: for weights of another network.
     """
-    found = baselines.get(name)
+    found = baselines.find(name)
     contract = Contract.of(found.card)
     if not found.trainable:
         if weights is not None:
             raise UsageError(f"'{name}' has no weights to load", hint="leave --weights out")
-        return Model(name, None, baselines.create(name), contract)
+        return Model(found.card.name, None, baselines.create(name), contract)
     if weights is None:
         baselines.create(name)  # says so where there is nothing public to build
         raise MissingError(
             f"'{name}' needs its weights",
             hint=f"rainrag weights fetch {name}, then --weights FILE; any file of yours works",
         )
-    return Model(name, str(weights), baselines.load(name, weights), contract)
+    return Model(found.card.name, str(weights), baselines.load(name, weights), contract)

@@ -59,7 +59,7 @@ def list_sources() -> list[Source]:
     """The public sets: what they hold, their licence, where to get them, in the order of the table."""
     from rainrag.data import sources
 
-    return [sources.get(name) for name in sources.names()]
+    return [sources.get(name) for name in (*sources.names(), *sources.SOURCES.installed())]
 
 
 def download(name: str, out: Where | None = None, *, progress: Progress | None = None) -> Download:
@@ -76,9 +76,10 @@ def download(name: str, out: Where | None = None, *, progress: Progress | None =
     from rainrag.data import download as fetcher
     from rainrag.data import sources
 
-    target = workspace.place("raw", name) if out is None else Path(out)
-    files = fetcher.fetch(sources.get(name), target, Steps(progress).of("download"))
-    return fetcher.Download(name, target, tuple(files))
+    source = sources.find(name)
+    target = workspace.place("raw", source.name) if out is None else Path(out)
+    files = fetcher.fetch(source, target, Steps(progress).of("download"))
+    return fetcher.Download(source.name, target, tuple(files))
 
 
 def ingest(
@@ -98,7 +99,7 @@ def ingest(
     """Turn an unpacked public set into a verified dataset. A killed call continues where it stopped.
 
     Args:
-        name: of a source (``list_sources``); for pairs of your own see ``ingest_folder``.
+        name: of a source (``list_sources``), or ``package.module:SOURCE``; for pairs of your own see ``ingest_folder``.
         root: the unpacked set; default: in the workspace, where ``download`` puts it.
         out: folder of the dataset; default: in the workspace.
         splits: of the set: ``train``, ``test``, ``validation``; default: all.
@@ -117,8 +118,9 @@ def ingest(
     """
     from rainrag.data import sources
 
+    source = sources.find(name)
     return _ingest(
-        sources.get(name), workspace.place("raw", name) if root is None else Path(root), out, None, splits, limit,
+        source, workspace.place("raw", source.name) if root is None else Path(root), out, None, splits, limit,
         per_scene, link, keep_test_scenes, overwrite, workers, progress,
     )  # fmt: skip
 

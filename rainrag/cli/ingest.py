@@ -94,7 +94,8 @@ def ingest(
             hint=f"your own pairs or photographs: rainrag ingest folder --root {quote(name)} --name mine; a public set: "
             f"rainrag ingest NAME --root {quote(name)} (all names: rainrag sources)",
         )
-    source = sources.get(name)
+    source = sources.find(name)
+    name = source.name
     own = {
         "name": called, "subset": subset, "licence": licence, "lq_glob": lq_glob, "gt_glob": gt_glob,
         "pattern": pattern, "suffix": suffix, "unlabelled": unlabelled,

@@ -10,20 +10,62 @@ import io
 import os
 import sys
 import urllib.request
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 
 from rainrag.core.errors import MissingError
 from rainrag.core.images import U8
+from rainrag.core.registry import Registry
 
 #: Our names for pyiqa's, where the field says it otherwise.
 ALIASES = {"clip-iqa": "clipiqa", "lpips-alex": "lpips", "st-lpips": "stlpips"}
 
 
+#: name -> "module:attr" of what makes a metric; every other name is looked for in pyiqa.
+TABLE: dict[str, str] = dict.fromkeys(
+    ("lpips", "lpips-alex", "st-lpips", "dists", "niqe", "musiq", "clip-iqa"), "rainrag.evaluation.perceptual:Metric"
+)
+
+
+class ImageMetric(Protocol):
+    """A metric of one image. What makes it is called as ``make(name, download)``.
+
+    Attributes:
+        name: as it was asked for; the column of the results.
+        version: changes with the values.
+        lower_is_better: of two values.
+        needs_target: False for metrics that look at the restored image alone.
+    """
+
+    name: str
+    version: str
+    lower_is_better: bool
+    needs_target: bool
+
+    def __call__(self, out: U8, gt: U8 | None, /) -> float:
+        """The value for a restored image and its target, (H, W, 3) uint8; ``gt`` is None where there is none."""
+        ...
+
+
+METRICS: Registry[Callable[[str, bool], ImageMetric]] = Registry("metric", TABLE, group="rainrag.metrics")
+
+
+def create(name: str, download: bool = False) -> ImageMetric:
+    """A metric by name: of the table, of an installed package, ``package.module:METRIC``, or of pyiqa.
+
+    Raises:
+        MissingError: when it is unavailable; the message says why.
+        UsageError: for an address at which nothing is.
+    """
+    if ":" in name or name in METRICS:
+        return METRICS.resolve(name)(name, download)
+    return Metric(name, download)
+
+
 class Metric:
-    """One perceptual metric.
+    """One perceptual metric of pyiqa.
 
     Args:
         name: pyiqa's name, or one of ``ALIASES``.

@@ -264,10 +264,10 @@ def perceptual(wanted: Sequence[str], download: bool) -> tuple[list[Any], dict[s
     """Metrics that can be had, and why the others cannot."""
     models, unavailable = [], {}
     for name in wanted:
-        from rainrag.evaluation.perceptual import Metric
+        from rainrag.evaluation.perceptual import create
 
         try:
-            models.append(Metric(name, download))
+            models.append(create(name, download))
         except MissingError as e:
             unavailable[name] = e.what
     return models, unavailable

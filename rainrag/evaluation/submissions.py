@@ -122,19 +122,19 @@ def _scenes(file: Path | None) -> tuple[tuple[str, ...] | None, tuple[str, ...] 
 def _baseline(name: str, weights: str | None, kin: Sequence[str]) -> Entrant:
     from rainrag.restore import Contract
 
-    entry = baselines.get(name)
+    entry = baselines.find(name)
     card, contract = entry.card, Contract.of(entry.card)
     if not entry.trainable:
         if weights is not None:
             raise UsageError(f"'{name}' has no weights to load", hint="leave --weights out")
-        return Entrant(name, trained_on=(), network=baselines.create(name), contract=contract)
+        return Entrant(card.name, trained_on=(), network=baselines.create(name), contract=contract)
     file, known = _weights(card, weights, kin)
     trained_on, hashes = _scenes(file)
     if known is not None:
         trained_on = known.trained_on
     label = known.tag if known else _called(file)
     return Entrant(
-        name, label, sha256_file(file), trained_on, hashes, baselines.load(name, file), contract,
+        card.name, label, sha256_file(file), trained_on, hashes, baselines.load(name, file), contract,
         notes=() if known else ("weights that the card does not list",), file=file,
     )  # fmt: skip
 

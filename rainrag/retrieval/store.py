@@ -21,6 +21,7 @@ from rainrag.core.errors import DecodeError, InputError, IntegrityError, Missing
 from rainrag.core.files import atomic, fingerprint, lock, natural, read_json, sha256_bytes, sha256_file, write_json
 from rainrag.core.images import F32
 from rainrag.data import audit
+from rainrag.retrieval import encoders
 from rainrag.retrieval.chroma import Index
 from rainrag.retrieval.references import References, Structural
 from rainrag.retrieval.triplet import STRUCTURE, Triplets
@@ -141,8 +142,10 @@ class Store:
 
         Raises:
             IntegrityError: when today's encoders are not those that made it.
+            MissingError: when it was made by a class of one's own whose module is not imported.
         """
         specs = self.manifest["encoders"]
+        encoders.check_origin(specs["captioner"], specs["encoder"], *specs["refine"])
         made = Triplets(specs["captioner"], specs["encoder"], tuple(specs["refine"]), {**specs["settings"], **settings})
         self.check(made.identity())
         return made

@@ -362,14 +362,14 @@ def create(name: str, n_types: int = 4, **options: Any) -> Weighting:
     """A weighting by name.
 
     Args:
-        name: see ``TABLE``.
+        name: see ``TABLE``; an installed package's, or ``package.module:CLASS``.
         n_types: K.
         options: of its class.
 
     Raises:
         UsageError: for an unknown name or option.
     """
-    kind = WEIGHTINGS.get(name)
+    kind = WEIGHTINGS.resolve(name)
     if name in MODES:
         options["af"] = name
     try:

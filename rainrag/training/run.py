@@ -158,7 +158,7 @@ def build(model: str, options: dict[str, Any]) -> tuple[nn.Module, Contract]:
             raise UsageError(f"options of UniRain: {e}", hint="docs/unirain.md lists them") from e
     from rainrag import baselines
 
-    if not baselines.get(model).trainable:
+    if not baselines.find(model).trainable:
         raise UsageError(f"'{model}' has nothing to train", hint="rainrag models lists the networks")
     # The recipes name a size of UniRain's; a baseline has its published one, unless its own options say otherwise.
     own = {k: v for k, v in options.items() if k != "preset"}

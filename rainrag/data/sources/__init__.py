@@ -60,3 +60,12 @@ def get(name: str) -> Source:
         UsageError: with the nearest names, for an unknown one.
     """
     return SOURCES.get(name)
+
+
+def find(spec: str) -> Source:
+    """A source that a user named: by its name, or by the address ``package.module:SOURCE`` of one's own record.
+
+    Raises:
+        UsageError: as ``get``; for an address at which nothing is.
+    """
+    return SOURCES.resolve(spec)

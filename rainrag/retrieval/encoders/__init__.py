@@ -1,18 +1,20 @@
 """Captions and features: ``create`` makes a captioner, its refiners and an encoder by name, nothing loaded yet.
 
 A spec is a name of a table (``blip``, ``clip``, ``qwen``), or a name with a source of one's own: ``blip=FOLDER``,
-``clip:ViT-L-14/FILE``, ``endpoint:MODEL@http://host:port/v1``, ``keybert=FOLDER``.
+``clip:ViT-L-14/FILE``, ``endpoint:MODEL@http://host:port/v1``, ``keybert=FOLDER``; an installed package's name, or the
+address of a class of one's own, ``package.module:CLASS`` (docs/add-an-encoder.md).
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rainrag.core.devices import Compute
-from rainrag.core.errors import UsageError, did_you_mean
+from rainrag.core.errors import MissingError, UsageError, did_you_mean
 from rainrag.core.images import F32, U8
 from rainrag.core.registry import Registry
 
@@ -131,11 +133,31 @@ def create(captioner: str = "embedded", encoder: str = "embedded", refine: Itera
     return Pair(made, [_make(o, compute, given) for o in others], made if same else _make(second, compute, given))
 
 
+def check_origin(*specs: str) -> None:
+    """Refuse specs of a file, such as a store's manifest, that would import code which nobody asked for.
+
+    Raises:
+        MissingError: for the address of a class whose module is not imported yet.
+    """
+    for spec in specs:
+        address = re.fullmatch(r"([\w.]+):[A-Za-z_]\w*(?:=.+)?", spec)
+        known = address and address[1] in {*CAPTIONERS, *ENCODERS, *REFINERS}
+        if address and not known and address[1] not in sys.modules:
+            raise MissingError(
+                f"the encoder '{spec}' is code that a file names, which is not imported from there",
+                hint=f"in Python: import {address[1]} first; or install it with an entry point (docs/add-an-encoder.md)",
+            )
+
+
 _Found = tuple[str, str | None, Any]
 
 
 def _find(what: str, spec: str, table: Mapping[str, str]) -> _Found:
     """(name, source, class) of a spec."""
+    if address := re.fullmatch(r"([\w.]+:[A-Za-z_]\w*)(?:=(.+))?", spec.strip()):
+        registry = Registry[Any](what, table, group=f"rainrag.{what}s")
+        if spec.split(":")[0] not in registry:  # nothing of this name: the address of a class of one's own
+            return address[1], address[2], registry.resolve(address[1])
     match = re.fullmatch(r"([\w-]+)(?:[=:](.+))?", spec.strip())
     name, source = match.groups() if match else (spec, None)
     kind = Registry[Any](what, table, group=f"rainrag.{what}s").get(name)
