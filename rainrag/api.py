@@ -289,6 +289,9 @@ def distill(
     quorum: int | None = None,
     seed: int = 0,
     alpha: float = 0.05,
+    decide: str | None = None,
+    keep_share: float | None = None,
+    correct_exposure: bool = False,
     all_voters: bool = False,
     audit_share: float = 0.05,
     ablate: str | None = None,
@@ -312,7 +315,10 @@ def distill(
         k: K1, K2, K3: nearest captions, features among them, structures among those.
         quorum: yes votes needed; default: a strict majority.
         seed: of the test part, the audit sample and random references.
-        alpha: false-rejection rate of the statistical voters.
+        alpha: share of photographs like the store's that a calibrated panel rejects; by majority: each voter.
+        decide: ``calibrated`` or ``majority``; default: the former where every voter gives p-values.
+        keep_share: keep this share of each subset, the best by rank.
+        correct_exposure: correct a target of another exposure where one curve explains it.
         all_voters: every voter votes on every pair.
         audit_share: share of pairs on which all vote, for the statistics of agreement.
         ablate: ``vlm-only``, ``no-retrieval`` or ``no-generation``.
@@ -331,7 +337,9 @@ def distill(
     from rainrag.distill.stages import DistillSettings
     from rainrag.retrieval.search import Sizes
 
-    settings = DistillSettings(Sizes(*k), quorum, all_voters, audit_share, ablate, seed, per_scene, quota)
+    settings = DistillSettings(
+        Sizes(*k), quorum, all_voters, audit_share, ablate, seed, per_scene, quota, decide, keep_share, correct_exposure
+    )
     named = voters if isinstance(voters, str) else ",".join(voters)
     request = pipeline.Request(
         _paths(data), None if store is None else str(store), named, settings, dict(voter_settings or {}), alpha, engine,

@@ -15,12 +15,12 @@ from rainrag.distill.evaluate_voters import Looked
 from rainrag.retrieval.triplet import STRUCTURE, Triplet
 
 MEASURES = [f.name for f in fields(pair_checks.Measures)]
-SIGNALS = ("rain", "texture", "nature")
+SIGNALS = ("rain", "texture", "nature", "alone")
 FORM = {
     "key": "string", "scene": "string", "subset": "string", "fault": "string", "night": "bool", "drop": "bool",
     "reason": "string", **dict.fromkeys([f"m_{m}" for m in MEASURES], "float64"), "sha256": "string", "phash": "string",
     "caption": "string", "text": "floats", "feature": "floats", "structure": "binary", "seen_night": "bool",
-    "seen_drops": "bool", **dict.fromkeys([f"s_{s}" for s in SIGNALS], "floats"),
+    "seen_drops": "bool", **dict.fromkeys([f"s_{s}" for s in SIGNALS], "floats"), "layer": "floats",
 }  # fmt: skip
 
 
@@ -80,6 +80,7 @@ def _row(x: Looked) -> dict[str, object]:
         "reason": x.reason, **_measured(x.measures), "sha256": x.sha256, "phash": x.phash, "caption": t.caption,
         "text": t.text.tolist(), "feature": t.feature.tolist(), "structure": t.structure.tobytes(),
         "seen_night": t.night, "seen_drops": t.drops, **{f"s_{s}": t.signals[s].tolist() for s in SIGNALS},
+        "layer": list(x.layer),
     }  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def _looked(r: dict[str, Any]) -> Looked:
     )  # fmt: skip
     return Looked(
         str(r["key"]), str(r["scene"]), str(r["subset"]), r["fault"], bool(r["night"]), bool(r["drop"]),  # type: ignore[arg-type]
-        r["reason"], _measures(r), str(r["sha256"]), str(r["phash"]), triplet,  # type: ignore[arg-type]
+        r["reason"], _measures(r), str(r["sha256"]), str(r["phash"]), triplet, layer=tuple(r["layer"] or ()),  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -26,7 +26,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rainrag.benchmarks.distillation import cache, scenes
+from rainrag.benchmarks.distillation.evidence import half_of, pairs_of
 from rainrag.core import images
+from rainrag.core.files import listing, sha256_bytes
 from rainrag.core.images import U8
 from rainrag.core.types import Subset
 from rainrag.data import dataset, pair_checks
@@ -106,6 +108,48 @@ def overlays(dealt: Sequence[tuple[Background, Subset]], seed: int) -> Iterator[
         ]
 
 
+def real(roots: Sequence[Path], half: str) -> Iterator[list[evaluate_voters.Case]]:
+    """Real pairs of folders laid out as ``input`` and ``target``, those of the half."""
+    for root in roots:
+        for scene, a, b in pairs_of(root):
+            if half_of(scene) != half:
+                continue
+            lq, gt = images.read(a).rgb, images.read(b).rgb
+            drop, night = "drop" in str(root).lower(), images.is_night(gt)
+            label = Subset.NRD if drop and night else Subset.DRD if drop else Subset.NRS if night else Subset.DRS
+            yield [evaluate_voters.Case(f"{root}/{a.name}", f"real/{scene}", label.value, None, lq, gt, night, drop)]
+
+
+def photographs(
+    roots: Sequence[Path], half: str, triplets: Triplets, part: int = 0, parts: int = 1
+) -> Iterator[list[evaluate_voters.Looked]]:
+    """Photographs of real rain of the half: no clean side, nothing for the checks of pairs to say."""
+    for root in roots:
+        listed = [n for n in listing(root) if n.lower().endswith(images.SUFFIXES)]
+        for name in [n for n in listed if half_of(f"{root.name}/{n}") == half][part::parts]:
+            data = (root / name).read_bytes()
+            rgb = images.decode(data, name).rgb
+            if min(rgb.shape[:2]) < 96:
+                continue
+            t = triplets([rgb])[0]
+            key = f"{root.name}/{name}"
+            yield [
+                evaluate_voters.Looked(
+                    key,
+                    f"photograph/{key}",
+                    "",
+                    None,
+                    t.night,
+                    t.drops,
+                    None,
+                    None,
+                    sha256_bytes(data),
+                    images.phash(rgb),
+                    t,
+                )
+            ]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure a half."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,15 +158,24 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.add_mutually_exclusive_group()
     given.add_argument("--public", type=Path, nargs="+")
     given.add_argument("--rendered", type=Path)
+    given.add_argument("--real", type=Path, nargs="+", help="folders of real pairs, nothing planted")
+    given.add_argument("--photographs", type=Path, nargs="+", help="folders of photographs of real rain")
     parser.add_argument("--scenes", type=int, default=120, help="scenes; or pairs at most, of each public set")
     parser.add_argument("--fault", action="append", default=[], help="only this one; repeatable")
     parser.add_argument("--overlays", action="store_true", help="naive overlays instead of rain and faults")
     parser.add_argument("--gate-only", action="store_true", help="no encoders: enough to tune the gate")
+    parser.add_argument("--parts", type=int, default=1, help="of the scenes, to measure one after another")
+    parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    if not args.public and not args.backgrounds:
-        parser.error("--backgrounds DIR, or --public DATASET…")
+    if not (args.public or args.backgrounds or args.real or args.photographs):
+        parser.error("--backgrounds DIR, --public DATASET…, --real DIR… or --photographs DIR…")
+    if args.photographs:
+        encoders = Triplets()
+        found = photographs(args.photographs, args.half, encoders, args.part, args.parts)
+        cache.write(args.out, [x for looked in found for x in looked])
+        return 0
     made = _made(args)
     if args.gate_only:
         _keep(made, see, lambda found: cache.write_seen(args.out, found))
@@ -133,11 +186,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _made(args: argparse.Namespace) -> Iterator[list[evaluate_voters.Case]]:
+    if args.real:
+        return real(args.real, args.half)
     if args.public:
         return public(args.public, args.half, args.seed, args.scenes, args.fault)
     if args.rendered:
         return rendered(args.rendered, args.backgrounds, args.half, args.seed, args.scenes, args.fault)
-    dealt = scenes.deal(args.backgrounds, args.half, args.scenes, args.seed)
+    dealt = scenes.deal(args.backgrounds, args.half, args.scenes, args.seed)[args.part :: args.parts]
     return overlays(dealt, args.seed) if args.overlays else evaluate_voters.cases(dealt, args.seed, faults=args.fault)
 
 

@@ -30,7 +30,9 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Of scenes, rain and faults.")] = 0,
     fault: Annotated[list[str] | None, typer.Option(help="Only this fault; repeatable.")] = None,
     quorum: Annotated[int | None, typer.Option(min=1, help="Yes votes needed; a strict majority.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="False-rejection rate of the statistical voters.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Share of photographs like the store's that the panel may reject.")
+    ] = None,
     context: Annotated[
         str | None, typer.Option(help="Statistical voters compare with: retrieved, random, or store.")
     ] = None,
@@ -39,7 +41,7 @@ def calibrate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Measure gate and voters on rendered rain with planted faults: what they keep, and what they catch."""
+    """Measure checks and voters on rendered rain, planted faults, false rain and dry scenes: what they keep and catch."""
     from dataclasses import asdict
 
     from rainrag import voters as voting
@@ -62,6 +64,7 @@ def calibrate(
             seed=seed,
             faults=fault or (),
             quorum=quorum,
+            alpha=alpha or 0.05,
             progress=advance,
         )
     if as_json:
@@ -103,6 +106,10 @@ def _show(found: VoterReport) -> None:
             ["panel", "sound pairs kept", "rain faults rejected", "AUC, rain faults"],
             [[n, _cell(f.keep), _cell(f.rain), _cell(f.auc_rain)] for n, f in left.items()],
         )
+    for p in found.promises:
+        span = f" ({p.interval[0]:.3f}-{p.interval[1]:.3f})" if p.interval else ""
+        note = ", too few for a calibration of their own" if p.pooled else ""
+        console.say(f"the panel rejects {p.rejected:.3f}{span} of the store's {p.n} {p.stratum} photographs{note}")
     for name, share in found.abstained.items():
         if share > 0.05:
             console.say(f"[yellow]{name}[/] abstained on {share:.0%} of the pairs; an abstention is not a yes")

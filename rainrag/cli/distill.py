@@ -50,8 +50,28 @@ def distill(
         typer.Option(min=1, help="Yes votes needed; the strict majority if not given.", rich_help_panel=VOTING),
     ] = None,
     alpha: Annotated[
-        float, typer.Option(help="False-rejection rate of each statistical voter.", rich_help_panel=VOTING)
+        float,
+        typer.Option(
+            help="Share of photographs like the store's that a calibrated panel rejects; for a majority, each voter.",
+            rich_help_panel=VOTING,
+        ),
     ] = 0.05,
+    decide: Annotated[
+        str | None,
+        typer.Option(
+            help="calibrated: p-values combined, for voters that give them; majority: the paper's, for all others.",
+            rich_help_panel=VOTING,
+        ),
+    ] = None,
+    keep_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Keep this share of each type, the best by rank (the paper: 0.026).",
+            rich_help_panel=VOTING,
+        ),
+    ] = None,
     all_voters: Annotated[
         bool,
         typer.Option("--all-voters", help="Do not stop when the decision is certain.", rich_help_panel=VOTING),
@@ -85,6 +105,13 @@ def distill(
         str | None,
         typer.Option(help="The paper's ablations: vlm-only, no-retrieval, no-generation.", rich_help_panel=RETRIEVAL),
     ] = None,
+    correct_exposure: Annotated[
+        bool,
+        typer.Option(
+            "--correct-exposure",
+            help="Correct a target of another exposure where one curve explains it; the row says so.",
+        ),
+    ] = False,
     per_scene: Annotated[int | None, typer.Option(min=1, help="Maximum number of training pairs per scene.")] = None,
     quota: Annotated[int | None, typer.Option(min=1, help="Maximum number of training pairs per subset.")] = None,
     seed: Annotated[int, typer.Option(help="Of the test part, the audit sample and random references.")] = 0,
@@ -113,7 +140,19 @@ def distill(
     from rainrag.distill.stages import DistillSettings
     from rainrag.retrieval.search import Sizes
 
-    settings = DistillSettings(Sizes(k1, k2, k3), quorum, all_voters, audit_share, ablate, seed, per_scene, quota)
+    settings = DistillSettings(
+        Sizes(k1, k2, k3),
+        quorum,
+        all_voters,
+        audit_share,
+        ablate,
+        seed,
+        per_scene,
+        quota,
+        decide,
+        keep_share,
+        correct_exposure,
+    )
     options = {**options_of(setting or []), **({"trust_remote_code": True} if trust_remote_code else {})}
     request = pipeline.Request(list(data or []), store, voters, settings, options, alpha, engine, workers, address)
     request.allow_abstentions = allow_abstentions

@@ -361,6 +361,7 @@ class Verdict:
         tally: (yes, no, abstain).
         margin: yes minus no over the voters asked.
         reason: from the closed list in rainrag.voters.voting.REASONS.
+        p: p-value of the calibrated panel; None where the majority decided or the pair did not come to the vote.
     """
 
     key: str
@@ -369,6 +370,7 @@ class Verdict:
     margin: int
     reason: str
     tier: Tier
+    p: float | None = None
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,23 @@ Thresholds were set on rendered training scenes with planted faults and on train
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import json
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from rainrag.core.files import fingerprint
 from rainrag.core.images import F32, U8, luma
+from rainrag.data import pair_tone
 
-VERSION = 3
+VERSION = 4
 SIDE = 512
+SCORED = 160  # pixels a side from which the scores of single faults are asked
 Mask = npt.NDArray[np.bool_]
 
 #: Why a pair is unsound: the closed list.
@@ -30,7 +36,10 @@ REASONS = {
     "wrong-target": "the clean side shows another scene",
     "misaligned": "the clean side is shifted, turned or scaled",
     "swapped": "the rainy and the clean side are exchanged",
+    "exposure": "the two sides differ in exposure or gamma",
     "colour-cast": "the two sides differ in colour where there is no rain",
+    "enlarged-target": "the clean side was enlarged: its finest detail is missing",
+    "over-compressed-target": "blocks of strong JPEG compression on the clean side",
     "over-compressed": "blocks of strong JPEG compression on the rainy side",
     "blurred-target": "the clean side lost fine detail: blurred or enlarged",
     "blurred-input": "the rainy side lost fine detail as a whole: blurred, enlarged or compressed",
@@ -65,6 +74,7 @@ class Measures:
         layer_skew, layer_tail: skewness and fourth moment of that layer (coarse).
         covered_fine, covered_coarse: correlation of estimated opacity with the clean side.
         luma: mean luma of the clean side.
+        level_dark and after: see ``rainrag.pair_tone.Tone``.
     """
 
     change: float
@@ -89,6 +99,19 @@ class Measures:
     covered_fine: float
     covered_coarse: float
     luma: float
+    level_dark: float
+    level_middle: float
+    level_bright: float
+    gain: float
+    offset: float
+    slope: float
+    fit: float
+    cast: float
+    finest: float
+    finest_clean: float
+    blocks_clean: float
+    blocks_more: float
+    even: float
 
 
 @dataclass(frozen=True)
@@ -113,8 +136,7 @@ def measure(lq: U8, gt: U8) -> Measures:
     lq, gt = crop(lq), crop(gt)
     a, b = luma(lq), luma(gt)
     change = a - b
-    energy = cv2.blur(change * change, (15, 15))
-    calm = np.asarray(energy <= np.median(energy))
+    calm = _calm(change)
     shift, edges, moved = displacement(a, b)
     spread = float(change.std()) + 0.1
     gain, level = colour_cast(lq, gt, calm)
@@ -133,7 +155,14 @@ def measure(lq: U8, gt: U8) -> Measures:
         **_transfer(a, b, calm),
         **_layers(a, b),
         **_opacity(a, b),
+        **asdict(pair_tone.measure(lq, gt, calm)),
     )
+
+
+def _calm(change: F32) -> Mask:
+    """The half of the pixels with the least change around them."""
+    energy = cv2.blur(change * change, (15, 15))
+    return np.asarray(energy <= np.median(energy))
 
 
 def band(x: F32, limits: tuple[float, float]) -> F32:
@@ -329,7 +358,10 @@ class Limits:
     cast_gain: float = 0.28
     cast_level: float = 8.0
     blocks: float = 0.65
+    shift_drops: float = 1.8
     lost: float = 0.5
+    lost_input: float = 0.4
+    sharper: float = 0.4
     residual: float = 0.85
     night_above: float = 105.0
     day_below: float = 58.0
@@ -377,6 +409,37 @@ def residual_score(m: Measures, drops: bool) -> float:
     return float(1 / (1 + np.exp(-total)))
 
 
+@lru_cache(maxsize=1)
+def heads() -> dict[str, dict[str, Any]]:
+    """Logistic scores of faults on all measures, "reason/kind of rain" -> middle, spread, weights, limit.
+
+    Fitted by benchmarks.distillation.tune_checks on rendered pairs and training pairs of seven public sets.
+    """
+    found = json.loads((Path(__file__).parent / "pair_scores.json").read_text())
+    return {k: {n: np.asarray(v, np.float64) for n, v in h.items()} for k, h in found.items()}
+
+
+def identity() -> list[Any]:
+    """Version, limits and scores: what a decision depends on besides the pair."""
+    return [
+        VERSION,
+        asdict(DEFAULT),
+        fingerprint({k: {n: v.tolist() for n, v in h.items()} for k, h in heads().items()}),
+    ]
+
+
+def scored(m: Measures, drops: bool) -> dict[str, float]:
+    """Reason -> score above its limit (positive: the fault is there)."""
+    values = np.array(list(asdict(m).values()), np.float64)
+    out = {}
+    for name, h in heads().items():
+        reason, kind = name.split("/")
+        if (kind == "drops") == drops:
+            z = np.clip((values - h["middle"]) / h["spread"], -6, 6)
+            out[reason] = float(np.concatenate([z, np.abs(z), [1.0]]) @ h["weights"] - h["limit"])
+    return out
+
+
 def check(lq: U8, gt: U8, night: bool | None = None, drop: bool | None = None, limits: Limits = DEFAULT) -> Finding:
     """Whether a pair is sound.
 
@@ -395,35 +458,69 @@ def check(lq: U8, gt: U8, night: bool | None = None, drop: bool | None = None, l
         return Finding("identical", "no pixel differs")
     if min(lq.shape[:2]) < 32:
         return Finding(None, "too small to measure")
-    return decide(measure(lq, gt), night, drop, limits)
+    return decide(measure(lq, gt), night, drop, limits, min(lq.shape[:2]) >= SCORED)
 
 
-def decide(m: Measures, night: bool | None = None, drop: bool | None = None, limits: Limits = DEFAULT) -> Finding:
-    """The rules on measures, in order."""
-    for reason, bad, detail in _rules(m, night, bool(drop), limits):
+def corrected(
+    lq: U8, gt: U8, night: bool | None = None, drop: bool | None = None
+) -> tuple[U8, tuple[float, float]] | None:
+    """A clean side whose exposure differs, brought to the rainy side's, and the curve (scale, gamma).
+
+    Returns:
+        None where no curve explains the difference, or the pair is unsound all the same.
+    """
+    a, b = crop(lq), crop(gt)
+    found = pair_tone.curve(a, b, _calm(luma(a) - luma(b)))
+    if found is None:
+        return None
+    made = pair_tone.expose(gt, *found)
+    return (made, found) if check(lq, made, night, drop).reason is None else None
+
+
+def decide(
+    m: Measures, night: bool | None = None, drop: bool | None = None, limits: Limits = DEFAULT, scores: bool = True
+) -> Finding:
+    """The rules on measures, in order.
+
+    Args:
+        scores: ask the scores of single faults too; they were fitted on pairs of at least ``SCORED`` pixels a side.
+    """
+    for reason, bad, detail in _rules(m, night, bool(drop), limits, scores):
         if bad:
             return Finding(reason, detail, m)
     return Finding(None, "", m)
 
 
-def _rules(m: Measures, night: bool | None, drop: bool, t: Limits) -> list[tuple[str, bool, str]]:
-    soft = m.lost < t.lost
+def _rules(m: Measures, night: bool | None, drop: bool, t: Limits, scores: bool = True) -> list[tuple[str, bool, str]]:
+    shift = t.shift_drops if drop else t.shift  # drops move edges of the scene by themselves
     score = residual_score(m, drop)
+    over = scored(m, drop)
+    over = over if scores else dict.fromkeys(over, -1.0)
+    clearest = max((r for r in over if r != "residual-rain"), key=over.__getitem__)
     lit = (night is True and m.luma > t.night_above) or (night is False and m.luma < t.day_below)
     return [
         ("no-rain", m.change < t.change, f"99 % of the changes are below {m.change:.1f} levels"),
         ("wrong-target", m.likeness < t.likeness and m.edges < t.edges, f"coarse correlation {m.likeness:.2f}"),
-        ("misaligned", m.shift > t.shift and m.moved >= t.moved, f"by {m.shift:.1f} pixels"),
+        ("misaligned", m.shift > shift and m.moved >= t.moved, f"by {m.shift:.1f} pixels"),
         ("swapped", m.brighter < t.brighter and m.skew < t.skew, f"the rainy side is {-m.brighter:.1f} levels darker"),
+        (clearest, over[clearest] > 0, f"score {over[clearest]:.2f} above the limit"),
         (
             "colour-cast",
             m.cast_gain > t.cast_gain and m.cast_level > t.cast_level,
             f"{m.cast_gain:.2f} octaves, {m.cast_level:.0f} levels between channels",
         ),
         ("over-compressed", m.blocks > t.blocks, f"jumps at the 8-pixel grid are {1 + m.blocks:.1f} times the others"),
-        ("blurred-target", soft and m.sharper < 0, f"coherence of fine detail is {m.lost:.2f} of the middle's"),
-        ("blurred-input", soft, f"coherence of fine detail is {m.lost:.2f} of the middle's"),
-        ("residual-rain", score > t.residual, f"score {score:.2f}"),
+        (
+            "blurred-target",
+            m.lost < t.lost and m.sharper < 0,
+            f"coherence of fine detail is {m.lost:.2f} of the middle's",
+        ),
+        (
+            "blurred-input",
+            m.lost < t.lost_input and m.sharper > t.sharper,
+            f"coherence of fine detail is {m.lost:.2f} of the middle's",
+        ),
+        ("residual-rain", score > t.residual or over["residual-rain"] > 0, f"score {score:.2f}"),
         ("lighting", lit, f"labelled {'night' if night else 'day'}, mean luma {m.luma:.0f}"),
     ]
 

@@ -73,7 +73,9 @@ def estimate(
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         settings = request.settings
-        stage = Examine(str(store.path), store.triplets(), settings.sizes, settings.ablate, settings.seed)
+        stage = Examine(
+            str(store.path), store.triplets(), settings.sizes, settings.ablate, settings.seed, settings.correct_exposure
+        )
         shards, took = _examine(stage, planned, work, seconds)
         pairs = len(planned.rows)
         sample = sum(s.size for s in shards)

@@ -24,20 +24,31 @@ from rainrag.core.errors import InputError, UsageError, did_you_mean
 from rainrag.core.files import sha256_bytes
 from rainrag.core.images import U8
 from rainrag.core.types import Ballot, Question, Shown, Subset, Voter
-from rainrag.data import pair_checks
+from rainrag.data import pair_checks, rain_layer
 from rainrag.data.synthetic import backgrounds as scenery
+from rainrag.data.synthetic import false_rain
 from rainrag.data.synthetic import faults as planting
 from rainrag.data.synthetic.backgrounds import Background
 from rainrag.data.synthetic.generate import visible
 from rainrag.data.synthetic.scene import Rendered
+from rainrag.distill.decide import panel_of
 from rainrag.retrieval import search
 from rainrag.retrieval.search import Query, Retrieved, Sizes
 from rainrag.retrieval.store import Store
 from rainrag.retrieval.triplet import Triplet, Triplets
 from rainrag.voters import voting
+from rainrag.voters.calibrated import ALPHA, Panel, Promise, calibrated
 
 SIZE = (480, 320)
 GATE, VOTE, BOTH = "gate", "vote", "gate + vote"  # judges beside the single voters
+MAJORITY = "majority"  # of the same voters, beside a calibrated panel
+#: All that can be wrong with a case, in the tables' order.
+FAULTS = (*planting.FAULTS, *false_rain.KINDS, false_rain.DRY)
+
+
+def kind_of(fault: str) -> str:
+    """``pair``, ``rain`` or ``dry``: who can see it."""
+    return "dry" if fault == false_rain.DRY else planting.FAULT_KIND.get(fault, "rain")
 
 
 # ---------------------------------------------------------------- cases
@@ -100,7 +111,8 @@ def cases(
             b for b, _ in dealt if b.scene != background.scene
         ]
         donor = scenery.crop(peers[i % len(peers)].load(), size, rng) if peers else None
-        yield planted(background.scene, sound, [seed, 6, i], [donor] if donor is not None else [], faults)
+        made = planted(background.scene, sound, [seed, 6, i], [donor] if donor is not None else [], faults)
+        yield made + falsified(background.scene, sound, [seed, 7, i], faults)
 
 
 def planted(
@@ -112,6 +124,17 @@ def planted(
         if fault not in planting.possible(sound.subset) or (faults and fault not in faults):
             continue
         out.append(_case(scene, fault, planting.plant(sound, fault, np.random.default_rng([*seed, number]), donors)))
+    return out
+
+
+def falsified(scene: str, sound: Rendered, seed: Sequence[int], faults: Sequence[str] = ()) -> list[Case]:
+    """The clean side with false rain of each kind that fits the type, and the dry control: the clean side itself."""
+    out = []
+    for number, kind in enumerate((*false_rain.KINDS, false_rain.DRY)):
+        fits = kind == false_rain.DRY or (kind in false_rain.DROPS) == sound.drop
+        if fits and (not faults or kind in faults):
+            lq = false_rain.draw(sound.gt, kind, np.random.default_rng([*seed, number]))
+            out.append(_case(scene, kind, replace(sound, lq=lq)))
     return out
 
 
@@ -129,6 +152,7 @@ class Looked:
         reason: of the gate; None where it lets the pair pass.
         measures: of the gate; None where it needed none.
         data: the rainy side encoded, for voters that look at pixels; else empty.
+        layer: the rain layer's values; empty without a clean side.
     """
 
     key: str
@@ -143,6 +167,7 @@ class Looked:
     phash: str
     triplet: Triplet
     data: bytes = b""
+    layer: tuple[float, ...] = ()
 
     @property
     def stratum(self) -> str:
@@ -164,7 +189,7 @@ def look(scene: Sequence[Case], triplets: Triplets, pixels: bool = False) -> lis
         out.append(
             Looked(
                 case.key, case.scene, case.subset, case.fault, case.night, case.drop, finding.reason, finding.measures,
-                sha, phash, triplet, data,
+                sha, phash, triplet, data, tuple(rain_layer.describe(case.lq, case.gt).tolist()),
             )
         )  # fmt: skip
     return out
@@ -187,6 +212,7 @@ class Judged:
     reason: str | None
     ballots: tuple[Ballot, ...]
     retrieval: float | None = None
+    stratum: str = ""
 
 
 def judge(
@@ -211,7 +237,7 @@ def judge(
                 progress(len(questions[at : at + 8]))
         columns.append(cast)
     return [
-        Judged(x.scene, x.subset, x.fault, x.reason, tuple(c[i] for c in columns), _score(found[i]))
+        Judged(x.scene, x.subset, x.fault, x.reason, tuple(c[i] for c in columns), _score(found[i]), x.stratum)
         for i, x in enumerate(looked)
     ]
 
@@ -223,7 +249,7 @@ def query(x: Looked) -> Query:
 
 
 def _question(x: Looked, found: Retrieved, shown: Mapping[str, Shown]) -> Question:
-    signals = {k: v.tolist() for k, v in x.triplet.signals.items()}
+    signals = {**{k: v.tolist() for k, v in x.triplet.signals.items()}, "layer": list(x.layer)}
     asked = Shown(x.key, x.sha256, x.data, x.triplet.caption, signals)
     return Question(asked, tuple(shown[m.key] for m in found.matches), found.neighbours, x.stratum)
 
@@ -294,10 +320,15 @@ class Opinion:
 Judge = Callable[[Judged], Opinion]
 
 
-def judges(names: Sequence[str], quorum: int | None = None) -> dict[str, Judge]:
+def judges(
+    names: Sequence[str], quorum: int | None = None, panel: Panel | None = None, alpha: float = ALPHA
+) -> dict[str, Judge]:
     """The gate, each voter alone, the panel without each of them, the panel, and gate and panel together.
 
     An abstention is not a yes, as in the vote; a voter that abstains on everything keeps nothing.
+
+    Args:
+        panel: decides in place of the majority, which is shown beside it.
     """
     need = voting.quorum_of(len(names), quorum)
     everyone = range(len(names))
@@ -307,11 +338,25 @@ def judges(names: Sequence[str], quorum: int | None = None) -> dict[str, Judge]:
     if len(names) > 2:
         for i, name in enumerate(names):
             rest = [j for j in everyone if j != i]
-            out[f"without {name}"] = _panel(rest, voting.quorum_of(len(rest)))
-    panel = _panel(list(everyone), need)
-    out[VOTE] = panel
-    out[BOTH] = lambda c: panel(c) if c.reason is None else Opinion(False, -1.0)
+            out[f"without {name}"] = (
+                weighing(panel, alpha, rest) if panel else _panel(rest, voting.quorum_of(len(rest)))
+            )
+    whole = _panel(list(everyone), need)
+    if panel is not None:
+        out[MAJORITY], whole = whole, weighing(panel, alpha, list(everyone))
+    out[VOTE] = whole
+    out[BOTH] = lambda c: whole(c) if c.reason is None else Opinion(False, -1.0)
     return out
+
+
+def weighing(panel: Panel, alpha: float, members: Sequence[int]) -> Judge:
+    """The calibrated panel of some voters; its score is its p-value."""
+
+    def opinion(case: Judged) -> Opinion:
+        p = panel.p([case.ballots[i] for i in members], case.stratum)
+        return Opinion(p is not None and p > alpha, p)
+
+    return opinion
 
 
 def _panel(members: Sequence[int], need: int) -> Judge:
@@ -334,15 +379,14 @@ def tally(judged: Sequence[Judged], judge_of: Judge) -> Figures:
         return Rate.of([h for h, _ in picked], [s for _, s in picked])
 
     sound = [(o.keep, c.scene) for c, o in zip(judged, told, strict=True) if c.fault is None]
-    kinds = planting.FAULT_KIND
     return Figures(
         keep=Rate.of([h for h, _ in sound], [s for _, s in sound]),
-        faults={f: rejected(lambda c, f=f: c.fault == f) for f in planting.FAULTS if f in {c.fault for c in judged}},  # type: ignore[misc]
-        pair=rejected(lambda c: c.fault is not None and kinds[c.fault] == "pair"),
-        rain=rejected(lambda c: c.fault is not None and kinds[c.fault] == "rain"),
+        faults={f: rejected(lambda c, f=f: c.fault == f) for f in FAULTS if f in {c.fault for c in judged}},  # type: ignore[misc]
+        pair=rejected(lambda c: c.fault is not None and kind_of(c.fault) == "pair"),
+        rain=rejected(lambda c: c.fault is not None and kind_of(c.fault) == "rain"),
         all=rejected(lambda c: c.fault is not None),
         auc=_auc(judged, told, lambda f: True),
-        auc_rain=_auc(judged, told, lambda f: kinds[f] == "rain"),
+        auc_rain=_auc(judged, told, lambda f: kind_of(f) == "rain"),
     )
 
 
@@ -398,6 +442,7 @@ class VoterReport:
     Args:
         figures: judge -> figures.
         abstained: voter -> share of cases on which it abstained.
+        promises: what a calibrated panel rejects of the store's own photographs, by stratum; empty for a majority.
     """
 
     scenes: int
@@ -405,15 +450,23 @@ class VoterReport:
     voters: tuple[str, ...]
     figures: dict[str, Figures]
     abstained: dict[str, float] = field(default_factory=dict)
+    promises: tuple[Promise, ...] = ()
 
 
-def report(judged: Sequence[Judged], names: Sequence[str], quorum: int | None = None) -> VoterReport:
+def report(
+    judged: Sequence[Judged],
+    names: Sequence[str],
+    quorum: int | None = None,
+    panel: Panel | None = None,
+    alpha: float = ALPHA,
+) -> VoterReport:
     """Figures of all judges."""
     abstained = {
         name: float(np.mean([c.ballots[i].answer == "abstain" for c in judged])) for i, name in enumerate(names)
     }
-    figures = {name: tally(judged, j) for name, j in judges(names, quorum).items()}
-    return VoterReport(len({c.scene for c in judged}), len(judged), tuple(names), figures, abstained)
+    figures = {name: tally(judged, j) for name, j in judges(names, quorum, panel, alpha).items()}
+    promises = tuple(panel.promises(alpha)) if panel else ()
+    return VoterReport(len({c.scene for c in judged}), len(judged), tuple(names), figures, abstained, promises)
 
 
 def run(
@@ -427,6 +480,7 @@ def run(
     faults: Sequence[str] = (),
     sizes: Sizes | None = None,
     quorum: int | None = None,
+    alpha: float = ALPHA,
     progress: Callable[[int], None] | None = None,
 ) -> VoterReport:
     """Render, look, judge and tally.
@@ -448,20 +502,28 @@ def run(
         if progress:
             progress(len(made))
     told = judge(looked, store, voters, sizes, progress)
-    return report(told, [v.name for v in voters], quorum)
+    panel = panel_of(voters, store) if calibrated(voters) and quorum is None else None
+    return report(told, [v.name for v in voters], quorum, panel, alpha)
 
 
 def planned_cases(folder: Path | None, scenes: int, seed: int, faults: Sequence[str] = ()) -> int:
     """How many cases ``run`` would ask every voter on."""
     _known(faults)
-    fits = [[f for f in planting.possible(t) if not faults or f in faults] for _, t in deal(folder, scenes, seed)]
+    fits = [[f for f in possible(t) if not faults or f in faults] for _, t in deal(folder, scenes, seed)]
     return sum(1 + len(f) for f in fits)
+
+
+def possible(subset: Subset) -> tuple[str, ...]:
+    """Faults, kinds of false rain and the control that fit a type."""
+    drop = subset in (Subset.DRD, Subset.NRD)
+    kinds = [k for k in false_rain.KINDS if (k in false_rain.DROPS) == drop]
+    return (*planting.possible(subset), *kinds, false_rain.DRY)
 
 
 def _known(faults: Sequence[str]) -> None:
     for fault in faults:
-        if fault not in planting.FAULTS:
-            raise UsageError(f"no fault '{fault}'", hint=did_you_mean(fault, list(planting.FAULTS)))
+        if fault not in FAULTS:
+            raise UsageError(f"no fault '{fault}'", hint=did_you_mean(fault, list(FAULTS)))
 
 
 def again(looked: Sequence[Looked], limits: pair_checks.Limits = pair_checks.DEFAULT) -> list[Looked]:

@@ -15,14 +15,14 @@ from rainrag.core.files import fingerprint
 from rainrag.core.images import U8
 from rainrag.core.jobs.stage import Shard
 from rainrag.core.parquet import write_table
-from rainrag.data import dataset, pair_checks
+from rainrag.data import dataset, pair_checks, rain_layer
 from rainrag.retrieval.references import References
 from rainrag.retrieval.search import Query, Retrieved, Sizes, retrieve
 from rainrag.retrieval.store import Store
 from rainrag.retrieval.triplet import Triplets
 
-VERSION = 1
-_Sound = tuple[dict[str, Any], U8, bool | None, bool | None]  # row, pixels, the labels night and drop
+VERSION = 2
+_Sound = tuple[dict[str, Any], U8, bool | None, bool | None]  # row, rainy pixels, the labels night and drop
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Examine:
     sizes: Sizes
     ablate: str | None = None
     seed: int = 0
+    correct: bool = False
     name: str = "examine"
     version: int = VERSION
     isolated: bool = True  # always in a worker of one thread: float sums must not depend on --workers
@@ -50,13 +51,15 @@ class Examine:
             "store": Store.open(self.store).fingerprint,
             "triplets": self.triplets.identity(),
             "sizes": asdict(self.sizes),
-            "gate": [pair_checks.VERSION, asdict(pair_checks.DEFAULT)],
+            "gate": pair_checks.identity(),
+            "layer": rain_layer.VERSION,
             "references": "random"
             if self.ablate == "no-retrieval"
             else "none"
             if self.ablate == "vlm-only"
             else "cascade",
             "seed": self.seed,
+            "correct": self.correct,
         }
 
     def setup(self) -> None:
@@ -101,8 +104,15 @@ class Examine:
         except DecodeError as e:
             return {**row, "gate": "undecodable", "detail": e.what}, None
         finding = pair_checks.check(rainy, clean, night, drop)
-        if finding.reason:
+        made = (
+            pair_checks.corrected(rainy, clean, night, drop) if self.correct and finding.reason == "exposure" else None
+        )
+        if made:
+            clean, row["exposure"] = made[0], list(made[1])
+        elif finding.reason:
             return {**row, "gate": finding.reason, "detail": finding.detail}, None
+        if min(rainy.shape[:2]) >= rain_layer.SMALLEST:
+            row["signal_layer"] = rain_layer.describe(rainy, clean).tolist()
         return row, rainy
 
     def _encode(self, sound: Sequence[_Sound]) -> list[tuple[dict[str, Any], Query]]:
@@ -151,12 +161,14 @@ class Examine:
 
 _EMPTY: dict[str, Any] = {
     "stratum": "", "caption": "", "references": [], "semantic": [], "visual": [], "structural": [], "neighbours": [],
-    "signal_rain": [], "signal_texture": [], "signal_nature": [],
+    "signal_rain": [], "signal_texture": [], "signal_nature": [], "signal_alone": [], "signal_layer": [],
+    "exposure": [],
 }  # fmt: skip
 EXAMINED = {
     "key": "string", "lq_sha256": "string", "gate": "string", "detail": "string", "stratum": "string",
     "caption": "string", "references": "strings", "semantic": "floats", "visual": "floats", "structural": "floats",
     "neighbours": "strings", "signal_rain": "floats", "signal_texture": "floats", "signal_nature": "floats",
+    "signal_alone": "floats", "signal_layer": "floats", "exposure": "floats",
 }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def lock_of(inputs: Inputs, planned: Plan, outcome: Outcome, choice: Choice) -> 
         "specs": inputs.specs,
         "alpha": inputs.alpha,
         "options": inputs.options,
-        "gate": [pair_checks.VERSION, asdict(pair_checks.DEFAULT)],
+        "gate": pair_checks.identity(),
         "store": {"fingerprint": inputs.store.fingerprint, "identity": inputs.store.manifest["identity"]},
         "sources": dict(sorted(sources.items())),
         "splits": {

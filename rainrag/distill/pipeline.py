@@ -19,14 +19,17 @@ from rainrag.core.types import Voter
 from rainrag.data import dataset, pair_checks
 from rainrag.data.contamination import Ledger
 from rainrag.distill import lockfile, splits, stages
+from rainrag.distill.decide import rule_of
 from rainrag.distill.splits import Choice
 from rainrag.distill.stages import DistillSettings, Outcome, Plan
 from rainrag.retrieval.search import Sizes
 from rainrag.retrieval.store import Store
 from rainrag.voters import VOTERS, panel, voting
+from rainrag.voters.calibrated import VERSION as VERSION_OF_PANEL
 
 WORK = ".rainrag/work"  # the stages' shards, below --out
 CLAIM = ".rainrag/distill.json"  # what the splits below --out depend on
+_CALIBRATED = ("rainrag.voters.statistical", "rainrag.voters.learned")
 Progress = Callable[[str, int], None]
 
 
@@ -83,6 +86,7 @@ def resolve(request: Request) -> tuple[list[Path], Store, list[Voter]]:
         )
     voters = _panel(request, str(store.path))
     voting.quorum_of(len(voters), request.settings.quorum)
+    rule_of(voters, request.settings.decide, request.settings.quorum)
     return data, store, voters
 
 
@@ -96,7 +100,7 @@ def _panel(request: Request, store: str) -> list[Voter]:
     from rainrag.voters import members
 
     options = dict(request.options)
-    if any(VOTERS.get(m, "").startswith("rainrag.voters.statistical") for m in members(request.voters)):
+    if any(VOTERS.get(m, "").startswith(_CALIBRATED) for m in members(request.voters)):
         sizes = request.settings.sizes
         context = {"vlm-only": "store", "no-retrieval": "random"}.get(request.settings.ablate or "", "retrieved")
         options.update(
@@ -168,7 +172,8 @@ def _identity(request: Request, planned: Plan, store: Store, voters: Sequence[Vo
         "store": store.fingerprint,
         "voters": [[v.name, v.revision, v.prompt] for v in voters],
         "settings": asdict(request.settings),
-        "gate": [pair_checks.VERSION, asdict(pair_checks.DEFAULT)],
+        "panel": [VERSION_OF_PANEL, request.alpha],
+        "gate": pair_checks.identity(),
     }
 
 
@@ -250,6 +255,7 @@ def judge(
         request.settings,
         work,
         engine,
+        alpha=request.alpha,
         engine_for=engine_for,
         cache=workspace.place("cache", "ballots"),
         progress=progress,

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rainrag.core.files import fingerprint, natural, sha256_file, write_json
+from rainrag.core import images
+from rainrag.core.files import fingerprint, natural, sha256_bytes, sha256_file, write_json
 from rainrag.core.jobs.stage import Engine, Job, Shard
 from rainrag.core.parquet import read_table, write_table
 from rainrag.core.types import Tier
-from rainrag.data import dataset
+from rainrag.data import dataset, pair_tone
 from rainrag.distill.stages import DistillSettings, Outcome, Plan
 from rainrag.distill.vote_stage import BALLOT_FORM, ballot_row
 from rainrag.retrieval.store import Store
@@ -137,10 +138,13 @@ def _capped(
 # ---------------------------------------------------------------- writing
 @dataclass
 class Collect:
-    """The stage: rows gathered from the sources' shards into the splits' shards, bytes as they are."""
+    """The stage: rows gathered from the sources' shards into the splits' shards, bytes as they are.
+
+    Only where the exposure of a clean side was corrected is it written anew, and the row says so.
+    """
 
     name: str = "collect"
-    version: int = 1
+    version: int = 2
 
     def settings(self) -> dict[str, Any]:
         """Nothing but the rows, which are the job's input."""
@@ -163,8 +167,26 @@ class Collect:
                 part = pq.ParquetFile(path).read_row_group(group, columns=list(dataset.columns()))
             at = [i for i, k in enumerate(part.column("key").to_pylist()) if k in keys]
             found.update({r["key"]: r for r in part.take(at).to_pylist()})
-        dataset.write_rows(out / target, [{**found[k], **extra} for k, _, extra in wanted], EXTRA)
+        dataset.write_rows(out / target, [_gathered(found[k], extra) for k, _, extra in wanted], EXTRA)
         return {"files": {target: sha256_file(out / target)}, "rows": len(wanted)}
+
+
+def _gathered(row: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """A source's row with what was decided of it."""
+    curve = extra.get("exposure")
+    plain = {**row, **{k: v for k, v in extra.items() if k != "exposure"}}
+    if not curve:
+        return plain
+    gt = images.decode(dataset.image_bytes(row["gt"]), row["key"]).rgb
+    data = images.encode_png(pair_tone.expose(gt, *curve))
+    note = f"exposure of the clean side corrected: scale {curve[0]:g}, gamma {curve[1]:g}"
+    return {
+        **plain,
+        "gt": {"bytes": data, "path": str(PurePosixPath(row["gt"]["path"] or row["key"]).with_suffix(".png"))},
+        "gt_sha256": sha256_bytes(data),
+        "gt_format": "PNG",
+        "notes": "; ".join(n for n in (row["notes"], note) if n),
+    }
 
 
 def _shards(
@@ -198,7 +220,7 @@ def _extras(planned: Plan, outcome: Outcome) -> dict[str, dict[str, Any]]:
         yes, no, abstain = v.tally
         extras[k] = {
             "tier": v.tier.value, "reason": v.reason, "yes": yes, "no": no, "abstain": abstain,
-            "group": planned.rows[k]["group"],
+            "group": planned.rows[k]["group"], "exposure": outcome.exposure.get(k),
         }  # fmt: skip
     for k, r in planned.real.items():
         extras[k] = {
@@ -250,7 +272,7 @@ def write(
 
 VERDICTS = {
     "key": "string", "source": "string", "subset": "string", "keep": "bool", "reason": "string", "detail": "string",
-    "yes": "int32", "no": "int32", "abstain": "int32", "margin": "int32", "tier": "string", "part": "string",
+    "yes": "int32", "no": "int32", "abstain": "int32", "margin": "int32", "p": "float64", "tier": "string", "part": "string",
     "unused": "string", "group": "string", "retrieval": "float64", "caption": "string", "references": "strings",
     "semantic": "floats", "visual": "floats", "structural": "floats", "fault": "string",
 }  # fmt: skip
@@ -276,7 +298,7 @@ def _tables(out: Path, planned: Plan, outcome: Outcome, choice: Choice) -> None:
         rows.append(
             {
                 **seen[k], "source": plain["source"], "subset": plain["subset"], "keep": v.keep, "reason": v.reason,
-                "detail": outcome.details.get(k, ""), "yes": yes, "no": no, "abstain": abstain, "margin": v.margin,
+                "detail": outcome.details.get(k, ""), "yes": yes, "no": no, "abstain": abstain, "margin": v.margin, "p": v.p,
                 "tier": v.tier.value, "part": part.get(k), "unused": choice.unused.get(k), "group": plain["group"],
                 "retrieval": outcome.retrieval.get(k), "fault": plain["fault"],
             }

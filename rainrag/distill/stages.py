@@ -24,12 +24,15 @@ from rainrag.core.jobs.stage import Engine, Job, Shard
 from rainrag.core.parquet import read_table
 from rainrag.core.types import Ballot, Tier, Verdict, Voter
 from rainrag.data import dataset
+from rainrag.distill import decide
+from rainrag.distill.decide import panel_of, rule_of
 from rainrag.distill.examine import Examine
 from rainrag.distill.plan import Plan, plan
 from rainrag.distill.vote_stage import Poll, ballot_of
 from rainrag.retrieval.search import Sizes
 from rainrag.retrieval.store import Store
 from rainrag.voters import voting
+from rainrag.voters.calibrated import ALPHA
 
 ABLATIONS = ("vlm-only", "no-retrieval", "no-generation")
 EXAMINED = "examined"  # below the work folder; what stays when a distillation starts again
@@ -63,6 +66,10 @@ class DistillSettings:
         seed: of the audit sample, random references and the choice of test scenes.
         per_scene: maximum number of kept pairs per scene in training.
         quota: maximum number of training pairs per subset.
+        decide: ``majority`` (eq. 5) or ``calibrated``; None for the latter where every voter gives p-values.
+        keep_share: keep this share of each subset's pairs, the best by the panel, instead of all that pass.
+        correct_exposure: give a clean side of another exposure the rainy side's, where one curve explains it, instead of
+            rejecting the pair.
     """
 
     sizes: Sizes = field(default_factory=Sizes)
@@ -73,6 +80,9 @@ class DistillSettings:
     seed: int = 0
     per_scene: int | None = None
     quota: int | None = None
+    decide: str | None = None
+    keep_share: float | None = None
+    correct_exposure: bool = False
 
 
 @dataclass
@@ -86,6 +96,7 @@ class Outcome:
         details: by key, the gate's detail where it stopped a pair.
         retrieval: by key, mean visual plus structural score of S(q).
         asked: voter -> pairs it was asked on.
+        exposure: by key, (scale, gamma) where the clean side's exposure was corrected.
     """
 
     verdicts: dict[str, Verdict]
@@ -94,6 +105,7 @@ class Outcome:
     details: dict[str, str]
     retrieval: dict[str, float]
     asked: dict[str, int]
+    exposure: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def run(
@@ -108,6 +120,7 @@ def run(
     cache: Path | None = None,
     progress: Progress | None = None,
     allow_abstentions: bool = True,
+    alpha: float = ALPHA,
 ) -> Outcome:
     """Examine, vote and decide.
 
@@ -115,6 +128,7 @@ def run(
         work: folder for the stages' shards.
         engine_for: where a voter runs; None for ``engine``.
         cache: folder of ballots by identity, shared between runs.
+        alpha: share of photographs like the store's that a calibrated panel rejects.
         progress: called with (stage, pairs done), and with (stage, -n) where a stage of n pairs begins.
         allow_abstentions: go on when a voter abstains on more than a fifth of its first hundred questions.
 
@@ -124,7 +138,12 @@ def run(
         InputError: when a voter abstains too often.
     """
     need = voting.quorum_of(len(voters), settings.quorum)
-    stage = Examine(str(store.path), store.triplets(), settings.sizes, settings.ablate, settings.seed)
+    rule = rule_of(voters, settings.decide, settings.quorum)
+    if rule == "calibrated" or settings.keep_share is not None:
+        settings = replace(settings, all_voters=True)  # every ballot counts
+    stage = Examine(
+        str(store.path), store.triplets(), settings.sizes, settings.ablate, settings.seed, settings.correct_exposure
+    )
     shards = planned.shards()
     names = [s.name for s in shards]
     # A folder by what it depends on: other voters, quorums or quotas find it again.
@@ -152,7 +171,9 @@ def run(
             so_far.append(
                 cast.get(key) or Ballot(key, voter.name, voter.revision, voter.prompt, (), "skipped", None, "")
             )
-    verdicts = {k: voting.verdict(k, b, need) for k, b in ballots.items()}
+    strata = {r["key"]: r["stratum"] for part in rows.values() for r in part}
+    panel = panel_of(voters, store) if rule == "calibrated" else None
+    verdicts = decide.verdicts(ballots, strata, rule, need, panel, alpha)
     for key, row in gated.items():
         reason = "undecodable" if row["gate"] == "undecodable" else f"gate:{row['gate']}"
         verdicts[key] = Verdict(key, False, (0, 0, 0), 0, reason, Tier.REJECTED)
@@ -164,8 +185,12 @@ def run(
     }
     if settings.ablate == "no-generation":
         verdicts = _by_retrieval(planned, verdicts, retrieval)
+    elif settings.keep_share is not None:
+        subsets = {k: r["subset"] for k, r in planned.rows.items()}
+        verdicts = decide.within(settings.keep_share, verdicts, ballots, subsets)
     ordered = {k: verdicts[k] for k in planned.rows}
-    return Outcome(ordered, ballots, seen, {k: r["detail"] for k, r in gated.items()}, retrieval, asked)
+    exposure = {r["key"]: (r["exposure"][0], r["exposure"][1]) for part in rows.values() for r in part if r["exposure"]}
+    return Outcome(ordered, ballots, seen, {k: r["detail"] for k, r in gated.items()}, retrieval, asked, exposure)
 
 
 def _polled(
@@ -200,7 +225,7 @@ def still_open(key: str, so_far: list[Ballot], voters: int, need: int, settings:
 
 def _light(path: Path) -> list[dict[str, Any]]:
     """What the steps after examining need of a row: no signals."""
-    return read_table(path, ["key", "gate", "detail", "visual", "structural"])
+    return read_table(path, ["key", "gate", "detail", "stratum", "visual", "structural", "exposure"])
 
 
 def _by_retrieval(planned: Plan, verdicts: dict[str, Verdict], retrieval: dict[str, float]) -> dict[str, Verdict]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from rainrag.core import images
 from rainrag.core.images import F32, U8
+from rainrag.data import rain_layer
 from rainrag.retrieval import encoders
 from rainrag.retrieval.encoders import nature, rain
 from rainrag.retrieval.encoders.embedded import Embedded
@@ -29,7 +30,7 @@ class Triplet:
         text: unit vector of T.
         feature: f.
         structure: (256, 256) uint8 luma of I.
-        signals: name -> vector for the statistical voters: ``rain``, ``texture``, ``nature``.
+        signals: name -> vector for the statistical voters: ``rain``, ``texture``, ``nature``, ``alone``.
         night: lit like night.
         drops: looks like drops on glass rather than streaks (stratum of the calibration).
     """
@@ -68,7 +69,7 @@ class Triplets:
         """What vectors depend on; a store and its queries must agree in it."""
         return {
             **self._encoders().identity(),
-            "signals": {"rain": rain.VERSION, "nature": nature.VERSION},
+            "signals": {"rain": rain.VERSION, "nature": nature.VERSION, "alone": rain_layer.VERSION},
             "structure": STRUCTURE,
         }
 
@@ -129,7 +130,12 @@ class Triplets:
                 text=texts[i],
                 feature=features[i],
                 structure=images.grey(p, (STRUCTURE, STRUCTURE)).astype(np.uint8),
-                signals={"rain": described[i], "texture": textures[i], "nature": nature.describe(p)},
+                signals={
+                    "rain": described[i],
+                    "texture": textures[i],
+                    "nature": nature.describe(p),
+                    "alone": rain_layer.alone(p),
+                },
                 night=images.is_night(p),
                 drops=_drops(described[i]),
             )

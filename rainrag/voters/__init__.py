@@ -24,12 +24,14 @@ VOTERS: dict[str, str] = {
     "descriptor": "rainrag.voters.statistical:DESCRIPTOR",
     "features": "rainrag.voters.statistical:FEATURES",
     "naturalness": "rainrag.voters.statistical:NATURALNESS",
+    "learned": "rainrag.voters.learned:LEARNED",
+    "layer": "rainrag.voters.learned:LAYER",
 }
 
 #: group -> members
 GROUPS: dict[str, tuple[str, ...]] = {
     "paper": ("internvl", "llava", "mobilevlm"),
-    "statistical": ("descriptor", "features", "naturalness"),
+    "statistical": ("descriptor", "features", "naturalness", "learned", "layer"),
 }
 
 _REGISTRY: Registry[object] = Registry(

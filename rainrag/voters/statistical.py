@@ -81,10 +81,11 @@ class Statistical:
         self._rows: dict[str, int] = {}
         self._scores: dict[str, Any] = {}
         self._scale: tuple[F32, F32] | None = None
+        self._null: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Calibration stays behind when the voter travels to a worker."""
-        return {**self.__dict__, "_opened": None, "_z": None, "_rows": {}, "_scores": {}, "_scale": None}
+        return {**self.__dict__, "_opened": None, "_z": None, "_rows": {}, "_scores": {}, "_scale": None, "_null": {}}
 
     # ------------------------------------------------ identity
     @property
@@ -140,8 +141,9 @@ class Statistical:
         groups: dict[str, list[float]] = {}
         for i, s in zip(chosen, scores, strict=True):
             groups.setdefault(strata[int(i)], []).append(float(s))
-        calibrated = {k: np.sort(v) for k, v in groups.items() if len(v) >= FEW}
-        return {**calibrated, "": np.sort(scores)}
+        calibrated = {k: np.sort(v) for k, v in groups.items() if len(v) >= FEW} | {"": np.sort(scores)}
+        self._null = self._own(chosen, scores, strata, calibrated)
+        return calibrated
 
     def _neighbourhoods(self, store: Store, chosen: Any) -> list[list[int]]:
         """Row numbers of each chosen reference's neighbours, without its own scene."""
@@ -173,6 +175,20 @@ class Statistical:
         if hidden is not None:
             order = np.array([i for i in order if scenes[i] != hidden], int)
         return [int(i) for i in order[: self.sizes.k2]]
+
+    def null(self) -> dict[str, float]:
+        """p-value of each photograph that it is calibrated on, among the others of its stratum."""
+        self.setup()
+        return self._null
+
+    def _own(self, chosen: Any, scores: Any, strata: Sequence[str], calibrated: dict[str, Any]) -> dict[str, float]:
+        """The same as ``_vote`` says of a new picture, each photograph's own score left out."""
+        keys = list(self._rows)
+        found = {}
+        for i, s in zip(chosen, scores, strict=True):
+            known = calibrated.get(strata[int(i)], calibrated[""])
+            found[keys[int(i)]] = (len(known) - int(np.searchsorted(known, float(s), "left"))) / len(known)
+        return found
 
     # ------------------------------------------------ voting
     def _score(self, z: F32, neighbours: Sequence[int]) -> float:

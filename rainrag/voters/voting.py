@@ -26,6 +26,10 @@ REASONS = {
     "majority": "enough voters said yes",
     "minority": "too few voters said yes",
     "abstained": "too few voters answered: with the abstentions as yes the pair would have been kept",
+    "plausible": "the calibrated panel finds the rain like real rain",
+    "implausible": "the calibrated panel finds the rain unlike real rain",
+    "top-of-panel": "among the share of its type that was to be kept",
+    "below-panel": "not among the share of its type that was to be kept",
     "gate": "the pair is unsound (the reason follows)",
     "undecodable": "a side cannot be decoded",
     "top-of-retrieval": "kept by retrieval scores alone (ablation without generation)",
@@ -73,6 +77,14 @@ def verdict(key: str, ballots: Sequence[Ballot], need: int) -> Verdict:
     undecided = abstain > 0 and yes + abstain + count["skipped"] >= need
     reason = "majority" if keep else "abstained" if undecided else "minority"
     return Verdict(key, keep, (yes, no, abstain), yes - no, reason, tier)
+
+
+def weighed(key: str, ballots: Sequence[Ballot], p: float | None, alpha: float) -> Verdict:
+    """The calibrated panel's verdict: kept where its p-value is above alpha; a pair on which nobody voted is not kept."""
+    plain = verdict(key, ballots, len(ballots) + 1)
+    keep = p is not None and p > alpha
+    tier = Tier.DISTILLED if keep else Tier.REJECTED
+    return replace(plain, keep=keep, reason="plausible" if keep else "implausible", tier=tier, p=p)
 
 
 def audited(key: str, share: float, seed: int = 0) -> bool:

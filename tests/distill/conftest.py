@@ -46,9 +46,14 @@ def request_of(world: Path) -> Any:
     from rainrag.distill.stages import DistillSettings
 
     def make(
-        voters: str = "statistical", engine: str = "inline", workers: int = 1, data: tuple[str, ...] = (), **rest: Any
+        voters: str = "descriptor,features,naturalness",
+        engine: str = "inline",
+        workers: int = 1,
+        data: tuple[str, ...] = (),
+        **rest: Any,
     ) -> Request:
         options, alpha = rest.pop("options", {}), rest.pop("alpha", 0.2)
+        rest.setdefault("decide", "majority")  # toy rain is not like rain: the shipped voters would keep none of it
         names = data or ("closed", "free", "night")
         return Request(
             [world / "data" / n for n in names], str(world / "store"), voters, DistillSettings(**rest), options,

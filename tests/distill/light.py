@@ -17,7 +17,7 @@ from rainrag.core import images
 from rainrag.core.files import sha256_bytes
 from rainrag.core.jobs.stage import Shard, Stage
 from rainrag.core.types import Ballot, Question, RainPair, Subset
-from rainrag.data import dataset
+from rainrag.data import dataset, rain_layer
 from rainrag.retrieval import build
 from rainrag.retrieval.store import Store
 from rainrag.retrieval.triplet import STRUCTURE, Triplet, Triplets
@@ -67,7 +67,7 @@ class Light(Triplets):
             text=text / np.linalg.norm(text),
             feature=coarse / (np.linalg.norm(coarse) + 1e-6),
             structure=images.grey(p, (STRUCTURE, STRUCTURE)).astype(np.uint8),
-            signals={"rain": rain, "texture": coarse, "nature": rain[::2].copy()},
+            signals={"rain": rain, "texture": coarse, "nature": rain[::2].copy(), "alone": rain_layer.alone(p)},
             night=images.is_night(p),
             drops=False,
         )

@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 from rainrag.core import images
 from rainrag.core.errors import InputError, UsageError
 from rainrag.core.types import Ballot
-from rainrag.data.synthetic.faults import possible
 from rainrag.distill import evaluate_voters
 from rainrag.distill.evaluate_voters import BOTH, GATE, VOTE, Judged, Rate
 from tests.conftest import picture, rainy
@@ -139,7 +138,7 @@ def test_cases_are_damaged_twins_of_one_sound_pair(clean: Path) -> None:
     made = list(evaluate_voters.cases(dealt, 3, (96, 80)))
     assert [c[0].fault for c in made] == [None] * 4
     for scene, (_, subset) in zip(made, dealt, strict=True):
-        assert [c.fault for c in scene[1:]] == list(possible(subset))
+        assert [c.fault for c in scene[1:]] == list(evaluate_voters.possible(subset))
         assert len({c.scene for c in scene}) == 1
         sound = scene[0]
         for c in scene[1:]:
@@ -161,9 +160,20 @@ def test_a_case_does_not_depend_on_which_faults_are_asked_for(clean: Path) -> No
         assert (c.gt == every[c.key].gt).all()
 
 
+def test_false_rain_lies_on_the_clean_side_of_the_sound_pair_and_dry_is_the_clean_side(clean: Path) -> None:
+    dealt = evaluate_voters.deal(clean, 4, seed=3)
+    kinds = ("thin-lines", "painted-drops", "dry")
+    for scene in evaluate_voters.cases(dealt, 3, (96, 80), kinds):
+        sound, *rest = scene
+        assert {c.fault for c in rest} == {"painted-drops" if sound.drop else "thin-lines", "dry"}
+        for c in rest:
+            assert (c.gt == sound.gt).all()
+            assert (c.lq == c.gt).all() == (c.fault == "dry")
+
+
 def test_the_plan_counts_what_is_asked() -> None:
     dealt = evaluate_voters.deal(None, 5, seed=0)
-    assert evaluate_voters.planned_cases(None, 5, 0) == sum(1 + len(possible(t)) for _, t in dealt)
+    assert evaluate_voters.planned_cases(None, 5, 0) == sum(1 + len(evaluate_voters.possible(t)) for _, t in dealt)
     assert evaluate_voters.planned_cases(None, 5, 0, ["swapped"]) == 10
     with pytest.raises(UsageError, match="no fault"):
         evaluate_voters.planned_cases(None, 5, 0, ["swaped"])
@@ -232,7 +242,10 @@ def test_the_command_measures_every_judge(store: Path, clean: Path) -> None:
     found = json.loads(done.stdout)
     assert found["scenes"] == 4
     assert found["cases"] == 4 + 4 + 2
-    assert found["voters"] == ["descriptor", "features", "naturalness"]
+    assert found["voters"] == ["descriptor", "features", "naturalness", "learned", "layer"]
+    assert found["promises"][0]["n"] == 24
+    assert {p["stratum"] for p in found["promises"]} > {""}
+    assert found["figures"]["majority"]["keep"]["n"] == 4, "the majority is shown beside the calibrated panel"
     assert set(found["figures"]) >= {GATE, *found["voters"], "without descriptor", VOTE, BOTH}
     assert found["figures"][GATE]["faults"]["swapped"]["n"] == 4
 
@@ -260,5 +273,5 @@ def test_an_impossible_quorum_is_said_before_the_work(store: Path, monkeypatch: 
     from rainrag.retrieval.store import Store
 
     opened = Store.open(store)
-    with pytest.raises(UsageError, match="quorum of 9 among 3"):
+    with pytest.raises(UsageError, match="quorum of 9 among 5"):
         evaluate_voters.run(opened, voters.panel("statistical", store=str(store)), scenes=4, quorum=9)

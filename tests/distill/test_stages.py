@@ -65,6 +65,36 @@ def test_every_pair_is_somewhere_once_with_its_reason(request_of: Any, tmp_path:
     assert {r["key"]: r["tier"] for r in read_table(out / "references/train-00000.parquet")}.popitem()[1] == "real"
 
 
+def test_the_calibrated_panel_decides_where_every_voter_gives_p_values(request_of: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    summary = pipeline.make(request_of("statistical", decide=None), out)
+    cast = ballots(out)
+    assert {len(b) for b in cast.values()} == {5}, "every ballot counts: none is skipped"
+    assert summary.saved == 0
+    for key, row in verdicts(out).items():
+        if key in cast:
+            assert row["keep"] == (row["p"] is not None and row["p"] > 0.2)
+            assert row["reason"] == ("plausible" if row["keep"] else "implausible")
+        else:
+            assert row["p"] is None
+    layer = {b["key"]: b["answer"] for part in cast.values() for b in part if b["voter"] == "layer"}
+    assert set(layer.values()) <= {"yes", "no"}, "every pair has a clean side, so the layer voter never abstains"
+
+
+def test_a_share_to_keep_is_kept_within_each_type(request_of: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    pipeline.make(request_of("statistical", decide=None, keep_share=0.25), out)
+    found = verdicts(out)
+    assert any(r["reason"] == "top-of-panel" for r in found.values())
+    for subset in ("DRS", "NRS"):
+        rows = [r for r in found.values() if r["subset"] == subset]
+        judged = [r for r in rows if not r["reason"].startswith("gate:") and r["reason"] != "undecodable"]
+        kept = [r for r in judged if r["keep"]]
+        assert len(kept) == min(round(0.25 * len(rows)), len(judged))
+        if kept:
+            assert min(r["p"] for r in kept) >= max(r["p"] for r in judged if not r["keep"])
+
+
 def test_four_configs_load_offline_and_as_a_stream(request_of: Any, tmp_path: Path) -> None:
     from datasets import load_dataset
 

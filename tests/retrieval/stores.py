@@ -12,6 +12,7 @@ import numpy as np
 
 from rainrag.core import images
 from rainrag.core.jobs.stage import Shard
+from rainrag.data import rain_layer
 from rainrag.retrieval.encoders.rain import NAMES
 from rainrag.retrieval.triplet import STRUCTURE, Triplet
 from tests.conftest import picture
@@ -51,7 +52,7 @@ class PlainTriplets:
             text=text / np.linalg.norm(text),
             feature=images.resize(p, (4, 4), "area").astype(np.float32).ravel(),
             structure=images.grey(p, (STRUCTURE, STRUCTURE)).astype(np.uint8),
-            signals={"rain": described, "nature": np.full(2, p.mean(), np.float32)},
+            signals={"rain": described, "nature": np.full(2, p.mean(), np.float32), "alone": rain_layer.alone(p)},
             night=images.is_night(p),
             drops=False,
         )

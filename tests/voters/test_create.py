@@ -28,7 +28,7 @@ def test_the_table_names_kinds_whose_settings_have_defaults() -> None:
 
 def test_groups_stand_for_their_members_in_order() -> None:
     assert members("paper") == ["internvl", "llava", "mobilevlm"]
-    assert members(" llava , statistical") == ["llava", "descriptor", "features", "naturalness"]
+    assert members(" llava , statistical") == ["llava", "descriptor", "features", "naturalness", "learned", "layer"]
     assert all(m in voters.VOTERS for group in voters.GROUPS.values() for m in group)
 
 
