@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,6 +161,65 @@ def test_a_killed_run_goes_on_bit_for_bit(pairs: Path, tmp_path: Path) -> None:
     assert steps[0] == steps[1]
     want = (tmp_path / "whole/weights/model.safetensors").read_bytes()
     assert (tmp_path / "killed/weights/model.safetensors").read_bytes() == want
+
+
+class StoppedError(Exception):
+    """Ends a run as a fault would."""
+
+
+@pytest.fixture
+def stopped(pairs: Path, tmp_path: Path, half: None) -> tuple[Path, str]:
+    """A run that ended after its fourth step of six, and the hash of the weights that the whole run comes to."""
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        if done == 5:
+            raise StoppedError
+
+    whole = go(pairs, tmp_path / "whole", model="unirain-half")
+    with pytest.raises(StoppedError):
+        go(pairs, tmp_path / "run", model="unirain-half", advance=advance)
+    return tmp_path / "run", whole["weights"]["sha256"]
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("broken", [["last"], ["last", "previous"], ["last", "best"], ["gone"]])
+def test_a_broken_checkpoint_is_passed_over_and_the_run_ends_the_same(
+    pairs: Path, stopped: tuple[Path, str], broken: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    out, want = stopped
+    assert {p.stem for p in (out / "checkpoints").iterdir()} == {"last", "previous", "best"}
+    for name in broken:
+        path = out / f"checkpoints/{'last' if name == 'gone' else name}.ckpt"
+        path.unlink() if name == "gone" else damage(path)
+    result = go(pairs, out, model="unirain-half", resume=True)
+    assert (result["steps"], result["weights"]["sha256"]) == (6, want)
+    assert any("last.ckpt: the checkpoint is damaged" in r.getMessage() for r in caplog.records) == ("last" in broken)
+
+
+def test_no_sound_checkpoint_is_an_error_with_a_hint(pairs: Path, stopped: tuple[Path, str]) -> None:
+    for path in (stopped[0] / "checkpoints").iterdir():
+        damage(path)
+    with pytest.raises(IntegrityError, match=r"no checkpoint is sound: last.ckpt: the checkpoint is damaged") as e:
+        go(pairs, stopped[0], model="unirain-half", resume=True)
+    assert e.value.hint
+
+
+def test_a_run_goes_on_with_copied_data(pairs: Path, tmp_path: Path, stopped: tuple[Path, str]) -> None:
+    """Times of files change with a copy; what they hold does not."""
+    copy = tmp_path / "elsewhere" / pairs.name
+    shutil.copytree(pairs, copy, copy_function=shutil.copyfile)
+    again = go(copy, stopped[0], model="unirain-half", resume=True)
+    assert again["weights"]["sha256"] == stopped[1]
+    changed, other = sorted(copy.rglob("input/*.png"))[:2]
+    changed.write_bytes(other.read_bytes())
+    with pytest.raises(IntegrityError, match="another data"):
+        go(copy, stopped[0], model="unirain-half", resume=True)
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
