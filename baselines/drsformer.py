@@ -71,7 +71,8 @@ class TKSA(nn.Module):
         kn = k.norm(dim=-1, keepdim=True).clamp_min(1e-12)
         logits = (q @ k.transpose(-2, -1)) / (qn * kn.transpose(-2, -1)) * self.temperature
         attention = sparse_attention(logits, [self.attn1, self.attn2, self.attn3, self.attn4])
-        return self.project_out((attention.to(v.dtype) @ v).reshape(b, -1, h, w))
+        out: Tensor = self.project_out((attention.to(v.dtype) @ v).reshape(b, -1, h, w))
+        return out
 
 
 class MSFN(nn.Module):
@@ -99,7 +100,8 @@ class MSFN(nn.Module):
         a5, b5 = F.relu(self.dwconv5x5(x), inplace=True).chunk(2, dim=1)
         y3 = F.relu(self.dwconv3x3_1(torch.cat([a3, a5], 1)), inplace=True)
         y5 = F.relu(self.dwconv5x5_1(torch.cat([b3, b5], 1)), inplace=True)
-        return self.project_out(torch.cat([y3, y5], 1))
+        out: Tensor = self.project_out(torch.cat([y3, y5], 1))
+        return out
 
 
 def separable(channels: int, kernel: int) -> nn.Sequential:
@@ -131,17 +133,21 @@ class Experts(nn.Module):
 
     def _mixing(self, weights: Tensor) -> Tensor:
         """(B, 8) weights of the operations to (B, C, 8C) matrices."""
-        out = self._out[0].weight[:, :, 0, 0]
+        mixer: Any = self._out[0]
+        operations: Any = self._ops[:-1]
+        out = mixer.weight[:, :, 0, 0]
         out = out.unflatten(1, (len(self._ops), -1))
-        last = torch.stack([op.op[-1].weight[:, :, 0, 0] for op in self._ops[:-1]])
+        last = torch.stack([op.op[-1].weight[:, :, 0, 0] for op in operations])
         folded = torch.einsum("oim,imc->oic", out[:, :-1], last)
         return (torch.cat([folded, out[:, -1:]], 1) * weights[:, None, :, None]).flatten(2)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """(B, C, H, W) and (B, 8) weights to (B, C, H, W)."""
-        results = torch.cat([*(op.op[:-1](x) for op in self._ops[:-1]), self._ops[-1](x)], 1)
+        operations: Any = self._ops[:-1]
+        results = torch.cat([*(op.op[:-1](x) for op in operations), self._ops[-1](x)], 1)
         mixed = self._mixing(weights).to(results.dtype) @ results.flatten(2)
-        return self._out[1](mixed.unflatten(-1, x.shape[-2:]))
+        out: Tensor = self._out[1](mixed.unflatten(-1, x.shape[-2:]))
+        return out
 
 
 class OperationWeights(nn.Module):
@@ -155,7 +161,8 @@ class OperationWeights(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, steps, operations)."""
-        return self.ca_fc(x.mean((2, 3))).unflatten(1, self.shape).softmax(-1)
+        out: Tensor = self.ca_fc(x.mean((2, 3))).unflatten(1, self.shape).softmax(-1)
+        return out
 
 
 class ExpertSteps(nn.Module):
@@ -188,7 +195,8 @@ class MEFC(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
         weights, steps = self.layers
-        return steps(x, weights(x))
+        out: Tensor = steps(x, weights(x))
+        return out
 
 
 class DRSformer(RestormerUNet):

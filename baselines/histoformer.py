@@ -59,7 +59,8 @@ class DHSA(nn.Module):
         weight = ((q @ k.transpose(-2, -1)) / (qn * kn.transpose(-2, -1)) * self.temperature).exp()
         out = (weight / (weight.sum(-1, keepdim=True) + 1)).to(v.dtype) @ v
         out = out.reshape(b, c, self.heads, -1)
-        return (out.transpose(-2, -1) if interleaved else out).reshape(b, c, -1)[..., :n]
+        restored: Tensor = (out.transpose(-2, -1) if interleaved else out).reshape(b, c, -1)[..., :n]
+        return restored
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
@@ -97,7 +98,8 @@ class DGFF(nn.Module):
         """(B, C, H, W) to the same."""
         a, b = F.pixel_shuffle(self.project_in(x), 2).chunk(2, dim=1)
         y = F.mish(self.dwconv_dilated2_1(b)) * self.dwconv_5(a)
-        return self.project_out(F.pixel_unshuffle(y, 2))
+        out: Tensor = self.project_out(F.pixel_unshuffle(y, 2))
+        return out
 
 
 class HistogramBlock(nn.Module):
@@ -117,7 +119,8 @@ class HistogramBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
         x = x + self.attn_g(channel_norm(x))
-        return x + self.ffn(channel_norm(x))
+        out: Tensor = x + self.ffn(channel_norm(x))
+        return out
 
 
 def skip_embed() -> nn.Sequential:

@@ -37,7 +37,8 @@ class PositionalAttention(WindowAttention):
         """(n, N, C) windows to the same; there are no shifted windows in IDT, hence no masks."""
         y, (second,) = self.attend(x, self.bias()[None])
         image = second.unflatten(1, (self.window, self.window)).permute(0, 3, 1, 2)
-        return self.proj(y + self.Position_Extract(image).flatten(2).transpose(1, 2))
+        out: Tensor = self.proj(y + self.Position_Extract(image).flatten(2).transpose(1, 2))
+        return out
 
 
 class SpatialTransformer(nn.Module):
@@ -64,7 +65,8 @@ class SpatialTransformer(nn.Module):
         patches = x.view(b, h // WINDOW, WINDOW, w // WINDOW, WINDOW, c).permute(0, 5, 1, 3, 2, 4)
         y = self.attn(patches.reshape(b * c, -1, WINDOW**2))
         x = x + y.reshape(b, c, h, w).permute(0, 2, 3, 1)
-        return x + self.mlp(self.norm2(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
 
 
 def _level(place: int, dim: int) -> nn.Module:

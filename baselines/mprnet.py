@@ -7,6 +7,7 @@ batched, not looped over.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +68,8 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C + step, H/2, W/2)."""
-        return self.down(x)
+        out: Tensor = self.down(x)
+        return out
 
 
 def double(x: Tensor) -> Tensor:
@@ -111,7 +113,8 @@ class Encoder(nn.Module):
             return x
         encoded, decoded = before
         x = x + self.get_submodule(f"csff_enc{level}")(encoded[level - 1])
-        return x + self.get_submodule(f"csff_dec{level}")(decoded[level - 1])
+        out: Tensor = x + self.get_submodule(f"csff_dec{level}")(decoded[level - 1])
+        return out
 
     def forward(self, x: Tensor, before: tuple[Features, Features] | None = None) -> Features:
         """(B, C, H, W), and encoder and decoder features of the stage before, to features at scales 1, 1/2, 1/4."""
@@ -166,7 +169,8 @@ class ORB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
-        return x + self.body(x)
+        out: Tensor = x + self.body(x)
+        return out
 
 
 class ORSNet(nn.Module):
@@ -189,7 +193,8 @@ class ORSNet(nn.Module):
                 self.add_module(f"conv_{side}{level}", conv(channels, width, 1))
 
     def _project(self, side: str, features: Features) -> Features:
-        one, two = self.get_submodule(f"up_{side}1"), self.get_submodule(f"up_{side}2")
+        one: Any = self.get_submodule(f"up_{side}1")
+        two: Any = self.get_submodule(f"up_{side}2")
         thin = [features[0], one.up(features[1]), two[1].up(two[0].up(features[2]))]
         return [self.get_submodule(f"conv_{side}{level}")(f) for level, f in enumerate(thin, 1)]
 
@@ -198,7 +203,8 @@ class ORSNet(nn.Module):
         f1, f2, f3 = (e + d for e, d in zip(self._project("enc", encoded), self._project("dec", decoded), strict=True))
         x = self.orb1(x) + f1
         x = self.orb2(x) + double(f2)
-        return self.orb3(x) + double(double(f3))
+        out: Tensor = self.orb3(x) + double(double(f3))
+        return out
 
 
 class MPRNet(nn.Module):
@@ -267,7 +273,8 @@ class MPRNet(nn.Module):
         features = self.concat23(torch.cat([self.shallow_feat3(x), attended], 1))
         y = self.tail(self.stage3_orsnet(features, encoded, decoded)) + x
         if not self.intermediates:
-            return y
+            out: Tensor | dict[str, Tensor] = y
+            return out
         return {"y": y, "stage_3": y, "stage_2": stage2, "stage_1": join(stage1, 2, 1)}
 
 

@@ -88,7 +88,8 @@ class FourierResBlock(nn.Module):
         # Half precision has no transforms of any size, hence at least float32 on both sides of the convolutions.
         spectrum = torch.fft.rfft2(_wide(x))
         real, imaginary = _wide(self.main_fft(torch.cat([spectrum.real, spectrum.imag], dim=1))).chunk(2, dim=1)
-        return self.main(x) + x + torch.fft.irfft2(torch.complex(real, imaginary), s=x.shape[2:])
+        out: Tensor = self.main(x) + x + torch.fft.irfft2(torch.complex(real, imaginary), s=x.shape[2:])
+        return out
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ class TopKAttention(MDTA):
         super().__init__(channels, heads)
         self.kept = kept
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # there are no other scales here
         """(B, C, H, W) to the same."""
         b, _, h, w = x.shape
         q, k, v = self.qkv_dwconv(self.qkv(x)).reshape(b, 3, self.heads, -1, h * w).unbind(1)
@@ -117,14 +118,15 @@ class TopKAttention(MDTA):
         logits = q @ k.transpose(-2, -1) / (q_norm * k_norm.transpose(-2, -1)) * self.temperature
         values, where = logits.topk(self.kept, dim=-1, sorted=False)
         weights = torch.zeros_like(logits).scatter(-1, where, values.softmax(dim=-1).to(logits.dtype))
-        return self.project_out((weights @ v).reshape(b, -1, h, w))
+        out: Tensor = self.project_out((weights @ v).reshape(b, -1, h, w))
+        return out
 
 
 def _transformer(channels: int, heads: int, tenths: int) -> TransformerBlock:
     attn = TopKAttention(channels, heads, channels // heads * tenths // 10)
     ffn = GDFN(channels, EXPANSION)
     hidden = ffn.dwconv.in_channels
-    ffn.dwconv = _conv(hidden, hidden, 3, groups=hidden)
+    ffn.add_module("dwconv", _conv(hidden, hidden, 3, groups=hidden))
     return TransformerBlock(channels, attn, ffn)
 
 
@@ -156,7 +158,8 @@ class ShallowFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, channels, H, W)."""
-        return self.conv(torch.cat([x, self.main(x)], dim=1))
+        out: Tensor = self.conv(torch.cat([x, self.main(x)], dim=1))
+        return out
 
 
 class FeatureAttention(nn.Module):
@@ -172,7 +175,8 @@ class FeatureAttention(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Two (B, C, H, W) to one."""
-        return a + self.merge(a * b)
+        out: Tensor = a + self.merge(a * b)
+        return out
 
 
 class GatedFusion(nn.Module):
@@ -183,6 +187,8 @@ class GatedFusion(nn.Module):
     Args:
         channels: of each.
     """
+
+    conv_max: nn.Module
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -197,7 +203,8 @@ class GatedFusion(nn.Module):
         total = a + b + c
         a, b, c = (self.conv_max(t) for t in (a, b, c))
         gated = self.conv1(b.tanh() * a)
-        return self.conv2(c.tanh() * gated) + total
+        out: Tensor = self.conv2(c.tanh() * gated) + total
+        return out
 
 
 class MultiScaleTransformer(nn.Module):
@@ -239,7 +246,8 @@ class MultiScaleTransformer(nn.Module):
         z = torch.cat([self.feat_extract[4](half_z), full_skip], dim=1)
         y = self.feat_extract[5](self.Decoder[2](self.Convs[1](z))) + x
         if not self.intermediates:
-            return y
+            out: Tensor | dict[str, Tensor] = y
+            return out
         return {
             "y": y,
             "out_half": self.ConvsOut[1](half_z) + half,

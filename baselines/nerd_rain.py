@@ -35,8 +35,8 @@ def _level(level: int, dim: int) -> nn.Sequential:
     blocks = []
     for _ in range(BLOCKS[level]):
         attn, ffn = MDTA(channels, HEADS[level]), GDFN(channels, EXPANSION)
-        attn.qkv_dwconv = named(main=nn.Sequential(attn.qkv_dwconv))
-        ffn.dwconv = named(main=nn.Sequential(ffn.dwconv))
+        attn.add_module("qkv_dwconv", named(main=nn.Sequential(attn.qkv_dwconv)))
+        ffn.add_module("dwconv", named(main=nn.Sequential(ffn.dwconv)))
         blocks.append(TransformerBlock(channels, attn, ffn))
     return nn.Sequential(*blocks)
 
@@ -60,12 +60,13 @@ class INR(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, dim, H, W) to an image (B, 3, H, W)."""
-        layers = self.imnet.layers
+        layers: Any = self.imnet.layers
         weight = layers[0].weight
         kernel = weight[:, : 9 * x.shape[1]].unflatten(1, (-1, 3, 3))
         bias = layers[0].bias + 2 * weight[:, -CELL:].sum(dim=1)
         pixels = F.conv2d(x, kernel, bias, padding=1).permute(0, 2, 3, 1)
-        return layers[1:](pixels).permute(0, 3, 1, 2)
+        out: Tensor = layers[1:](pixels).permute(0, 3, 1, 2)
+        return out
 
 
 class Fusion(nn.Module):
@@ -102,6 +103,17 @@ class NeRDRain(nn.Module):
         dim: channels of the first level of every U-Net.
         intermediates: return a dict with the restored image ``y`` and the other six images of the authors' output.
     """
+
+    patch_embed_small: nn.Module
+    patch_embed_mid: nn.Module
+    patch_embed_max: nn.Module
+    upsmall2mid1: nn.Module
+    upsmall2mid2: nn.Module
+    upmid2max1: nn.Module
+    upmid2max2: nn.Module
+    output_small: nn.Module
+    output_mid: nn.Module
+    output_max: nn.Module
 
     def __init__(self, dim: int = 48, intermediates: bool = False) -> None:
         super().__init__()
@@ -150,7 +162,8 @@ class NeRDRain(nn.Module):
         y = torch.cat([part(f"up3_2_{sampling}")(latent), skips[1]], dim=1)
         y = part(f"decoder_level2_{blocks}")(part(f"reduce_chan_level2_{blocks}")(y))
         y = torch.cat([part(f"up2_1_{sampling}")(y), skips[0]], dim=1)
-        return part(f"decoder_level1_{blocks}")(part(f"reduce_chan_level1_{reducer}")(y))
+        out: Tensor = part(f"decoder_level1_{blocks}")(part(f"reduce_chan_level1_{reducer}")(y))
+        return out
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
         """(B, 3, H, W) in [0, 1] to the same.
@@ -184,7 +197,8 @@ class NeRDRain(nn.Module):
         max_y = self._decode("max", 3, max_latents[2], max_skips) + _double(mid_y)
         y = self.output_max(max_y) + x
         if not self.intermediates:
-            return y
+            out: Tensor | dict[str, Tensor] = y
+            return out
         return {
             "y": y,
             "out_mid": self.output_mid(mid_y) + mid,

@@ -38,7 +38,8 @@ class PromptBlock(nn.Module):
         """(B, C, H, W) to (B, prompt, H, W)."""
         weights = self.linear_layer(x.mean((2, 3))).softmax(1)
         prompt = torch.einsum("bk,kcij->bcij", weights, self.prompt_param)
-        return self.conv3x3(F.interpolate(prompt, x.shape[2:], mode="bilinear", align_corners=False))
+        out: Tensor = self.conv3x3(F.interpolate(prompt, x.shape[2:], mode="bilinear", align_corners=False))
+        return out
 
 
 class PromptIR(Restormer):
@@ -79,7 +80,8 @@ class PromptIR(Restormer):
     def before_up(self, level: int, z: Tensor) -> Tensor:
         """Join the prompt of a level, mix and reduce."""
         z = torch.cat((z, getattr(self, f"prompt{level}")(z)), 1)
-        return getattr(self, f"reduce_noise_level{level}")(getattr(self, f"noise_level{level}")(z))
+        out: Tensor = getattr(self, f"reduce_noise_level{level}")(getattr(self, f"noise_level{level}")(z))
+        return out
 
 
 PROMPTIR = Baseline(

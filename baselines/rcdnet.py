@@ -41,7 +41,7 @@ class Residual(nn.Sequential):
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
-        return F.relu(z + super().forward(z))
+        return F.relu(z + super().forward(z))  # type: ignore[no-untyped-call]
 
 
 class Prox(nn.Module):

@@ -46,7 +46,7 @@ class RainLocationPrior(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(B, 3, H, W) to the last features (B, channels, H, W) and the maps of all iterations, (B, 1, H, W) each."""
-        gates = [self.get_submodule(f"conv_{gate}.0") for gate in "ifog"]
+        gates: list[Any] = [self.get_submodule(f"conv_{gate}.0") for gate in "ifog"]
         weight = torch.cat([g.weight for g in gates])  # the four gates as one convolution
         bias = torch.cat([g.bias for g in gates])
         residuals = [self.get_submodule(f"res_conv{i}") for i in range(1, 6)]
@@ -92,7 +92,7 @@ class _Up(nn.Sequential):
         super().__init__(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.pad(super().forward(x), (1, 0, 1, 0), mode="reflect")
+        y = F.pad(super().forward(x), (1, 0, 1, 0), mode="reflect")  # type: ignore[no-untyped-call]
         return F.relu(F.avg_pool2d(y, 2, stride=1))
 
 
@@ -134,7 +134,8 @@ class UNet(nn.Module):
         y = self.diconv4(self.diconv3(self.diconv2(self.diconv1(y))))
         y = self.deconv1(self.conv8(self.conv7(y)))
         y = self.deconv2(self.conv9(y + half))
-        return self.output(self.conv10(y + full))
+        out: Tensor = self.output(self.conv10(y + full))
+        return out
 
 
 def _level(place: int, dim: int) -> nn.Module:
@@ -164,7 +165,8 @@ class Uformer(TokenUNet):
         """Image (B, 3, H, W), map (B, 1, H, W) and features (B, injected, H, W) to the image (B, 3, H, W)."""
         y = torch.cat([self.input_proj(torch.cat([x, rain], dim=1)), features], dim=1)
         tokens = to_tokens(F.leaky_relu(y, 0.01))
-        return self.output_proj(self.levels(tokens).permute(0, 3, 1, 2)) + x
+        out: Tensor = self.output_proj(self.levels(tokens).permute(0, 3, 1, 2)) + x
+        return out
 
 
 class _RLP(nn.Module):

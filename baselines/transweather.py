@@ -25,7 +25,8 @@ def tokens(x: Tensor) -> Tensor:
 
 def image(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Tokens (B, H * W, C) to the map (B, C, H, W), a channels_last view."""
-    return x.transpose(1, 2).unflatten(2, size)
+    out: Tensor = x.transpose(1, 2).unflatten(2, size)
+    return out
 
 
 class PatchEmbed(nn.Module):
@@ -39,7 +40,7 @@ class PatchEmbed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, out, H / stride, W / stride), rounded up."""
         x = self.proj(x)
-        return image(self.norm(tokens(x)), tuple(x.shape[-2:]))
+        return image(self.norm(tokens(x)), (x.shape[-2], x.shape[-1]))
 
 
 class ReducedAttention(nn.Module):
@@ -68,7 +69,8 @@ class ReducedAttention(nn.Module):
         q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = self.kv(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(y.transpose(1, 2).flatten(2))
+        out: Tensor = self.proj(y.transpose(1, 2).flatten(2))
+        return out
 
 
 class TaskAttention(nn.Module):
@@ -111,7 +113,8 @@ class MixFFN(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, H * W, C) and (H, W) to (B, H * W, C)."""
-        return self.fc2(F.gelu(tokens(self.dwconv(image(self.fc1(x), size)))))
+        out: Tensor = self.fc2(F.gelu(tokens(self.dwconv(image(self.fc1(x), size)))))
+        return out
 
 
 class Block(nn.Module):
@@ -127,7 +130,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, H * W, C) and (H, W) to (B, H * W, C)."""
         x = x + self.attn(self.norm1(x), size)
-        return x + self.mlp(self.norm2(x), size)
+        out: Tensor = x + self.mlp(self.norm2(x), size)
+        return out
 
 
 def run(x: Tensor, blocks: nn.ModuleList, norm: nn.LayerNorm) -> Tensor:
@@ -244,7 +248,8 @@ class Tail(nn.Module):
         x = self.dense_4(fitted(self.convd16x(x), x3)) + x3
         x = self.dense_3(self.convd8x(x)) + x2
         x = self.dense_2(self.convd4x(x)) + x1
-        return self.convd1x(self.dense_1(self.convd2x(x)))
+        out: Tensor = self.convd1x(self.dense_1(self.convd2x(x)))
+        return out
 
 
 class TransWeather(nn.Module):

@@ -7,7 +7,7 @@ for each kind of weather, which a learned indicator can switch off.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +50,9 @@ class WeatherConv2d(nn.Module):
         general = nn.Conv2d(channels, out, kernel, bias=False).weight
         self.weight = general.requires_grad_(not freeze)
         for i in range(1, len(FLAGS) + 1):
-            self.register_parameter(f"B{i}_residual", nn.Conv2d(channels, out, 1, bias=False).weight)
+            self.register_parameter(
+                f"B{i}_residual", cast(nn.Parameter, nn.Conv2d(channels, out, 1, bias=False).weight)
+            )
             self.register_parameter(f"B{i}_indicator", nn.Parameter(torch.ones(1)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,7 +84,8 @@ class RDB(nn.Module):
         seen = x
         for grow in (self.conv0, self.conv1, self.conv2):
             seen = torch.cat([seen, F.gelu(grow(seen))], 1)
-        return self.LFF(seen) + x
+        out: Tensor = self.LFF(seen) + x
+        return out
 
 
 class AFF(nn.Module):
@@ -95,7 +98,8 @@ class AFF(nn.Module):
 
     def forward(self, *features: Tensor) -> Tensor:
         """(B, Ci, H, W) each, to (B, out, H, W)."""
-        return self.conv2(F.gelu(self.conv1(torch.cat(features, 1))))
+        out: Tensor = self.conv2(F.gelu(self.conv1(torch.cat(features, 1))))
+        return out
 
 
 class SCM(nn.Module):
@@ -114,7 +118,8 @@ class SCM(nn.Module):
         y = x
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             y = F.gelu(layer(y))
-        return self.conv(torch.cat([x, y], 1))
+        out: Tensor = self.conv(torch.cat([x, y], 1))
+        return out
 
 
 class FAM(nn.Module):
@@ -126,7 +131,8 @@ class FAM(nn.Module):
 
     def forward(self, x: Tensor, shallow: Tensor) -> Tensor:
         """(B, C, H, W) both, to the same."""
-        return x + self.merge(x * shallow)
+        out: Tensor = x + self.merge(x * shallow)
+        return out
 
 
 def larger(x: Tensor) -> Tensor:

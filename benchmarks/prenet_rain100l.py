@@ -63,7 +63,8 @@ def find(weights: Weights, folder: Path) -> Path:
 def restore(network: torch.nn.Module, rgb: images.U8) -> np.ndarray[Any, Any]:
     """(H, W, 3) uint8 to float32 in [0, 1]."""
     x = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].float() / 255
-    return network(x)[0].clamp(0, 1).permute(1, 2, 0).numpy()
+    out: np.ndarray[Any, Any] = network(x)[0].clamp(0, 1).permute(1, 2, 0).numpy()
+    return out
 
 
 def run(name: str, data: Path, folder: Path, limit: int | None) -> list[dict[str, Any]]:

@@ -60,4 +60,5 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
         x = x + self.attn(self.norm1(x))
-        return x + self.ffn(self.norm2(x))
+        out: Tensor = x + self.ffn(self.norm2(x))
+        return out

@@ -79,6 +79,8 @@ class WindowAttention(nn.Module):
         stored: the index of relative positions is in the state dict.
     """
 
+    relative_position_index: Tensor
+
     def __init__(self, dim: int, window: int, heads: int, values: int = 1, stored: bool = True) -> None:
         super().__init__()
         self.heads = heads
@@ -113,7 +115,8 @@ class WindowAttention(nn.Module):
         bias = self.bias()[None]
         if masks is not None:
             bias = (bias + masks[:, None])[kinds]
-        return self.proj(self.attend(x, bias)[0])
+        out: Tensor = self.proj(self.attend(x, bias)[0])
+        return out
 
 
 class LeFF(nn.Module):
@@ -136,7 +139,8 @@ class LeFF(nn.Module):
         """(B, H, W, C) to the same."""
         x = self.linear1(x)
         y = on_map(self.dwconv, x)
-        return self.linear2(x + y if self.residual else y)
+        out: Tensor = self.linear2(x + y if self.residual else y)
+        return out
 
 
 class WindowBlock(nn.Module):
@@ -180,7 +184,8 @@ class WindowBlock(nn.Module):
         else:
             y = from_windows(self.attn(windows), self.window, h, w)
         x = x + y
-        return x + self.mlp(self.norm2(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
 
 
 class TokenUNet(nn.Module):

@@ -170,7 +170,7 @@ class Run:
         restoration = loss_of(self.network(lq), gt, s.frequency)
         loss = restoration + s.decision * self.decisions(self.network, kinds)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), s.clip)
         self.optimiser.step()
         self.step += 1

@@ -88,12 +88,12 @@ def _looked(r: dict[str, Any]) -> Looked:
     f32 = np.float32
     triplet = Triplet(
         str(r["caption"]), np.array(r["text"], f32), np.array(r["feature"], f32),
-        np.frombuffer(bytes(r["structure"]), np.uint8).reshape(STRUCTURE, STRUCTURE),  # type: ignore[arg-type]
+        np.frombuffer(bytes(r["structure"]), np.uint8).reshape(STRUCTURE, STRUCTURE),
         {s: np.array(r[f"s_{s}"], f32) for s in SIGNALS}, bool(r["seen_night"]), bool(r["seen_drops"]),
     )  # fmt: skip
     return Looked(
-        str(r["key"]), str(r["scene"]), str(r["subset"]), r["fault"], bool(r["night"]), bool(r["drop"]),  # type: ignore[arg-type]
-        r["reason"], _measures(r), str(r["sha256"]), str(r["phash"]), triplet, layer=tuple(r["layer"] or ()),  # type: ignore[arg-type]
+        str(r["key"]), str(r["scene"]), str(r["subset"]), r["fault"], bool(r["night"]), bool(r["drop"]),
+        r["reason"], _measures(r), str(r["sha256"]), str(r["phash"]), triplet, layer=tuple(r["layer"] or ()),
     )  # fmt: skip
 
 

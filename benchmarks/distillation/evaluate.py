@@ -77,14 +77,14 @@ def against_overlays(overlays: Sequence[Looked], store: Store, alpha: float) -> 
             real, drawn = (
                 [(o, c) for o, c in zip(said, told, strict=True) if (c.fault is None) == w] for w in (True, False)
             )
-            scored = [(o, c) for o, c in zip(said, told, strict=True) if o.score is not None]
+            scored = [(o.score, c) for o, c in zip(said, told, strict=True) if o.score is not None]
             out[f"{name}, {ablation}"] = {
                 "kept": Rate.of([o.keep for o, _ in real], [c.scene for _, c in real]),
                 "rejected": Rate.of([not o.keep for o, _ in drawn], [c.scene for _, c in drawn]),
                 "auc": evaluate_voters.auc(
-                    [o.score for o, _ in scored],
+                    [s for s, _ in scored],
                     [c.fault is None for _, c in scored],
-                    [c.scene for _, c in scored],  # type: ignore[misc]
+                    [c.scene for _, c in scored],
                 ),
             }
     return out

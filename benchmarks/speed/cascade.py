@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -119,10 +120,10 @@ def main() -> None:
         ours, theirs, wrong = [], [], 0
         for turn in range(args.turns):
             some = asked[turn :: args.turns]
-            spent, found = cost(lambda some=some: retrieve(some, refs, sizes))
+            spent, found = cost(partial(retrieve, some, refs, sizes))
             ours.append(spent / len(some))
             few = some[: args.plain]
-            spent, by_loop = cost(lambda few=few: [plain(q, refs, sizes) for q in few])
+            spent, by_loop = cost(partial(list, (plain(q, refs, sizes) for q in few)))
             theirs.append(spent / len(few))
             wrong += sum(differs(f, p) for f, p in zip(found, by_loop, strict=False))
     print(

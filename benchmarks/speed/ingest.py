@@ -35,7 +35,8 @@ def photograph(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
         n = 2**octave
         coarse = Image.fromarray(rng.normal(0, 150 * 2.0 ** (-0.7 * octave), (n * height // width + 1, n)).astype("f4"))
         total += np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))[..., None] * rng.uniform(0.8, 1.2, 3)
-    return total + rng.normal(0, 1.5, (height, width, 3)).astype("f4")
+    out: np.ndarray = total + rng.normal(0, 1.5, (height, width, 3)).astype("f4")
+    return out
 
 
 def write_pairs(root: Path, count: int, size: tuple[int, int]) -> int:

@@ -79,7 +79,7 @@ def rate(batches: Iterator[Any], batch: int, seconds: float) -> float:
 
 def network(batch: int, patch: int, seconds: float) -> float:
     """Crops a second that the tiny network trains on."""
-    net = UniRain("tiny").train().to(memory_format=torch.channels_last)
+    net = UniRain("tiny").train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(net.parameters())
     x = torch.rand(batch, 3, patch, patch).contiguous(memory_format=torch.channels_last)
 

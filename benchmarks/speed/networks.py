@@ -83,7 +83,7 @@ def one(name: str, size: int, repeats: int) -> dict[str, Any]:
     found: dict[str, Any] = {"mib": (resident("VmHWM") - before) / 1024, "seconds": {}}
     outputs = {}
     for layout, memory in LAYOUTS.items():
-        network.to(memory_format=memory)
+        network.to(memory_format=memory)  # type: ignore[call-overload]
         spent = []
         for _ in range(repeats):
             start = time.process_time()
@@ -108,7 +108,7 @@ def of(name: str, size: int, repeats: int) -> dict[str, Any]:
 @torch.inference_mode()
 def on_gpu(name: str, size: int, compiled: bool) -> dict[str, float]:
     """Milliseconds and peak MiB in bf16 and channels_last, and the distance to float32."""
-    network = build(name).to("cuda", memory_format=torch.channels_last)
+    network = build(name).to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = pictures(name, size).to("cuda", memory_format=torch.channels_last)
     plain = network(x)
     run: Any = torch.compile(network) if compiled else network
@@ -160,7 +160,8 @@ def four_masks(tksa: TKSA, x: Tensor) -> Tensor:
         mask = torch.zeros_like(logits).scatter_(-1, logits.topk(kept, dim=-1).indices, 1.0)
         masked = torch.where(mask > 0, logits, float("-inf"))
         total = total + share * (masked.softmax(dim=-1) @ v)
-    return tksa.project_out(total.reshape(x.shape[0], -1, *x.shape[2:]))
+    out: Tensor = tksa.project_out(total.reshape(x.shape[0], -1, *x.shape[2:]))
+    return out
 
 
 def window_by_window(attention: WindowAttention, x: Tensor) -> Tensor:
@@ -186,7 +187,8 @@ def channel_by_channel(block: SpatialTransformer, x: Tensor) -> Tensor:
     for channel in range(c):
         patches = F.unfold(x[..., channel][:, None], WINDOW, stride=WINDOW).transpose(1, 2)
         total[..., channel] += block.attn(patches).reshape(b, h, w)
-    return total + block.mlp(block.norm2(total))
+    out: Tensor = total + block.mlp(block.norm2(total))
+    return out
 
 
 def by_coordinates(inr: INR, x: Tensor) -> Tensor:
@@ -196,7 +198,8 @@ def by_coordinates(inr: INR, x: Tensor) -> Tensor:
     relatives = pixels.new_zeros(len(pixels), RELATIVE)  # at the pixels' own places
     cells = pixels.new_full((len(pixels), CELL), 2.0)
     asked = torch.cat([pixels, relatives, cells], dim=1)
-    return torch.cat([inr.imnet.layers(part) for part in asked.split(30_000)]).view(b, h, w, 3).permute(0, 3, 1, 2)
+    layers: Any = inr.imnet.layers
+    return torch.cat([layers(part) for part in asked.split(30_000)]).view(b, h, w, 3).permute(0, 3, 1, 2)
 
 
 def two_convolutions(conv: WeatherConv2d, x: Tensor) -> Tensor:

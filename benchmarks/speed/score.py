@@ -36,7 +36,8 @@ def picture(seed: int) -> images.U8:
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (12, 18, 3)).astype(np.float32)
     base = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) + rng.normal(0, 4, (HEIGHT, WIDTH, 3))
-    return np.clip(base, 0, 255).astype(np.uint8)
+    out: images.U8 = np.clip(base, 0, 255).astype(np.uint8)
+    return out
 
 
 def write(root: Path, n: int) -> tuple[Path, Path]:

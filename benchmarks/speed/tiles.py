@@ -26,6 +26,7 @@ from rainrag import restore
 from rainrag.baselines.finder import find as baseline
 from rainrag.benchmarks.speed.ingest import photograph
 from rainrag.core import images
+from rainrag.core.types import Subset
 from rainrag.data.synthetic.generate import visible
 from rainrag.evaluation import metrics
 from rainrag.restore import Restorer, Tiling, tiles
@@ -63,7 +64,7 @@ def scenes(folder: Path | None, size: tuple[int, int], n: int) -> list[tuple[ima
     """(rainy, clean) pairs of (width, height): photographs of a folder that are large enough, else synthetic ones."""
     width, height = size
     rng = np.random.default_rng(0)
-    clean = []
+    clean: list[images.U8] = []
     for path in sorted(folder.rglob("*")) if folder else []:
         if path.suffix.lower() in images.SUFFIXES and len(clean) < n:
             rgb = images.read(path).rgb
@@ -73,7 +74,7 @@ def scenes(folder: Path | None, size: tuple[int, int], n: int) -> list[tuple[ima
         raise SystemExit(f"{folder} has {len(clean)} photographs of at least {width}x{height}, not {n}")
     if not folder:
         clean = [np.clip(photograph(rng, size), 0, 255).astype(np.uint8) for _ in range(n)]
-    return [(pair.lq, pair.gt) for pair in (visible(c, "DRS", rng) for c in clean)]
+    return [(pair.lq, pair.gt) for pair in (visible(c, Subset.DRS, rng) for c in clean)]
 
 
 def compare(
@@ -86,9 +87,9 @@ def compare(
     """
     receptive = engine.contract.receptive
     asked = [*overlaps, *([2 * receptive] if receptive else [])]
-    size = pairs[0][0].shape[:2]
+    height, width = pairs[0][0].shape[:2]
     plans = {
-        str(tiles.plan(engine.contract, *size, tiling)): tiling
+        str(tiles.plan(engine.contract, height, width, tiling)): tiling
         for tiling in (tiles.fitted(engine.contract, side, n) for n in sorted(asked) if n < side)
     }
     whole = [engine.restore(lq, "full") for lq, _ in pairs]
@@ -113,7 +114,8 @@ def _row(
     differences = [np.abs(p - w) for p, w in zip(parts, whole, strict=True)]
     error = max(float(np.square(d, dtype=np.float64).mean()) for d in differences)
     changes = [_psnr(p, gt) - _psnr(w, gt) for p, w, (_, gt) in zip(parts, whole, pairs, strict=True)]
-    plan = tiles.plan(engine.contract, *pairs[0][0].shape[:2], tiling)
+    height, width = pairs[0][0].shape[:2]
+    plan = tiles.plan(engine.contract, height, width, tiling)
     overlap = min(n for n in (plan.rows.shared, plan.columns.shared, tiling.size) if n is not None)
     return Row(
         name, overlap, len(plan.windows()), shared, 255 * max(float(d.max()) for d in differences),

@@ -75,7 +75,7 @@ def times(preset: str, size: int, crop: int, repeats: int) -> dict[str, dict[str
     for _ in range(repeats):
         for layout, memory in LAYOUTS.items():
             for name, network in networks.items():
-                network.to(memory_format=memory)
+                network.to(memory_format=memory)  # type: ignore[call-overload]
                 x, small = (torch.rand(n, 3, s, s).to(memory_format=memory) for n, s in ((1, size), (2, crop)))
                 with torch.inference_mode():
                     each = [timed(work) for work in passes(network, x)]
@@ -111,7 +111,7 @@ def resident(field: str) -> int:
 
 def peak_here(name: str, preset: str, size: int) -> float:
     """As ``peak``, in this process."""
-    network = build(name, preset).to(memory_format=torch.channels_last)
+    network = build(name, preset).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.inference_mode():
         x = torch.rand(1, 3, size, size).to(memory_format=torch.channels_last)
         network(x[:, :, :32, :32])  # libraries make their buffers
@@ -126,7 +126,7 @@ def on_gpu(preset: str, size: int, repeats: int) -> dict[str, dict[str, float]]:
     """Milliseconds and peak MiB of inference in bf16 and channels_last, for each network."""
     found = {}
     for name in ("unirain", "restormer"):
-        network = build(name, preset).to("cuda", memory_format=torch.channels_last)
+        network = build(name, preset).to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
         x = torch.rand(1, 3, size, size, device="cuda").to(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
             each = list(passes(network, x))

@@ -109,9 +109,9 @@ def hashes(data: Path, most: int) -> None:
             apart[name].append(int(bits[0, 0]))
     print(f"\n{len(known)} photographs\n")
     print(f"| copy | median bits | 99th percentile | most | within {images.NEAR_BITS} |\n|---|---|---|---|---|")
-    for name, bits in apart.items():
-        share = np.mean(np.array(bits) <= images.NEAR_BITS)
-        print(f"| {name} | {np.median(bits):.0f} | {np.percentile(bits, 99):.0f} | {max(bits)} | {share:.1%} |")
+    for name, found in apart.items():
+        share = np.mean(np.array(found) <= images.NEAR_BITS)
+        print(f"| {name} | {np.median(found):.0f} | {np.percentile(found, 99):.0f} | {max(found)} | {share:.1%} |")
     packed = images.hash_bits(known)
     pairs = np.stack(np.triu_indices(len(known), 1))
     bits = images.hamming(packed, packed)[tuple(pairs)]

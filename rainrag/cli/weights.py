@@ -11,7 +11,7 @@ from rainrag.cli import complete, console
 from rainrag.core.errors import InputError
 
 if TYPE_CHECKING:
-    from rainrag.data.download import Recorded
+    from rainrag.core.recorded import Recorded
 
 group = typer.Typer(no_args_is_help=True, help="The published networks' weights: fetch, list and check them.")
 
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def _recorded() -> Recorded:
     """Checksums of everything that was fetched, wherever it was put."""
     from rainrag.core import workspace
-    from rainrag.data.download import Recorded
+    from rainrag.core.recorded import Recorded
 
     return Recorded(workspace.place("weights", "checksums.json"))
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rainrag.core import images
 from rainrag.core.errors import DecodeError, InputError, MissingError, UsageError
@@ -256,7 +256,7 @@ def _rows(items: Sequence[Item], worker: Network | Folder, scorer: Scorer, keep:
                 out, inference = worker(item, lq)
                 seconds = time.perf_counter() - start
             except InputError as e:
-                waiting.append(pool.submit(lambda key=item.key, why=e.what: {"key": key, "skipped": why}))
+                waiting.append(pool.submit(dict[str, Any], key=item.key, skipped=e.what))
             else:
                 waiting.append(pool.submit(finish, item, out, gt, inference, seconds))
             while waiting and (waiting[0].done() or len(waiting) > 2 * WORKERS):
@@ -279,7 +279,7 @@ class _Keeper:
 
     def __call__(self, item: Item, out: Any) -> None:
         for place, how in self.outs.items():
-            write_bytes(place / f"{item.key}.png", images.encode_png(metrics.quantise(out, how)))
+            write_bytes(place / f"{item.key}.png", images.encode_png(cast(images.U8, metrics.quantise(out, how))))
         for side, data in zip(("inputs", "targets"), item.data(), strict=True):
             if data is None:
                 continue

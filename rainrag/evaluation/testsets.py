@@ -58,8 +58,8 @@ class TestSet:
     notes: tuple[str, ...] = ()
 
 
-_RAINRAG = {"source": "unirain", "n": 100, "protocols": ("unirain",)}
-_OWN = {"source": "splits", "protocols": ("unirain", "y")}
+_RAINRAG: dict[str, Any] = {"source": "unirain", "n": 100, "protocols": ("unirain",)}
+_OWN: dict[str, Any] = {"source": "splits", "protocols": ("unirain", "y")}
 _PAPER = ("unirain", "y")
 
 _SETS = (
@@ -313,9 +313,10 @@ def _own(folders: str) -> tuple[TestSet, list[dict[str, Any]]]:
         found = [(k, Path(lq) / name) for k, name in sorted(score.keys(Path(lq)).items(), key=lambda p: natural(p[0]))]
         testset = TestSet(slug, slug, "folder", paired=False, protocols=("no-reference",))
         return testset, [{"key": k, "scene": k, "lq": p, "gt": None} for k, p in found]
-    found = score.match(Path(lq), Path(gt))
-    rows = [{"key": k, "scene": s, "lq": a, "gt": b} for (k, a, b), s in zip(found.pairs, found.scenes, strict=True)]
-    return TestSet(slug, slug, "folder", notes=tuple(found.notes)), rows
+    matched = score.match(Path(lq), Path(gt))
+    sides = zip(matched.pairs, matched.scenes, strict=True)
+    rows = [{"key": k, "scene": s, "lq": a, "gt": b} for (k, a, b), s in sides]
+    return TestSet(slug, slug, "folder", notes=tuple(matched.notes)), rows
 
 
 def _listed(testset: TestSet, place: Path) -> list[dict[str, Any]]:

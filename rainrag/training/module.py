@@ -42,7 +42,7 @@ class Parts(Sampler[int]):
         return iter(range(first, first + len(self)))
 
 
-class Training(lightning.LightningModule):
+class Training(lightning.LightningModule):  # type: ignore[misc]  # lightning is not followed
     """Trains any network that takes and returns (B, 3, H, W) images.
 
     Args:
@@ -64,7 +64,9 @@ class Training(lightning.LightningModule):
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last) if recipe.channels_last else network
+        self.network = network
+        if recipe.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.division, self.pixels = recipe, division, pixels
         self.types = division.types
         self.low, self.high = value_range
@@ -139,7 +141,8 @@ class Training(lightning.LightningModule):
         if (self.low, span) == (0.0, 1.0):
             y: Tensor = network(x)
             return y
-        return (network(x * span + self.low) - self.low) / span
+        out: Tensor = (network(x * span + self.low) - self.low) / span
+        return out
 
     # ------------------------------------------------ optimiser
     def configure_optimizers(self) -> Any:

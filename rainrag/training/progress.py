@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch.callbacks import Callback
 
 
-class Advance(Callback):
+class Advance(Callback):  # type: ignore[misc]  # lightning is not followed
     """Tells how many steps were done since the last call.
 
     Args:

@@ -276,7 +276,7 @@ def _claim(request: Request, out: Path, ready: Prepared, begun: Entrant | None) 
         UsageError: when a run is there and ``resume`` was not asked for.
         IntegrityError: when the run there is another one.
     """
-    identity = {
+    identity: dict[str, Any] = {
         "model": request.model, "recipe": request.recipe.to_dict(), "data": ready.fingerprint,
         "types": list(ready.division.types),
     }  # fmt: skip
@@ -289,7 +289,7 @@ def _claim(request: Request, out: Path, ready: Prepared, begun: Entrant | None) 
         if differs and request.resume:
             if "recipe" in differs:
                 was, now = before["recipe"], identity["recipe"]
-                differs += [f"recipe.{k}" for k in {*was, *now} if was.get(k) != now.get(k)]  # type: ignore[misc, call-overload, attr-defined]
+                differs += [f"recipe.{k}" for k in {*was, *now} if was.get(k) != now.get(k)]
             raise IntegrityError(
                 f"the run here has another {', '.join(sorted(differs))}",
                 where=out,
@@ -329,7 +329,7 @@ def _trainer(request: Request, out: Path, advance: Callable[[int], None] | None)
         devices=request.devices or "auto",
         num_nodes=request.nodes,
         strategy=_strategy(request),
-        precision=PRECISIONS[r.precision],  # type: ignore[arg-type]
+        precision=PRECISIONS[r.precision],
         max_steps=r.steps,
         max_epochs=-1,
         accumulate_grad_batches=r.accumulate,

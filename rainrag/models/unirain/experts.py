@@ -271,7 +271,7 @@ def untraced() -> Any:
     graph a combination. The experts in it are compiled. Made here and not by a decorator: that would load the compiler,
     which takes seconds, for everybody."""
     if not _untraced:
-        _untraced.append(torch.compiler.disable(dispatch, recursive=False))  # type: ignore[no-untyped-call]
+        _untraced.append(torch.compiler.disable(dispatch, recursive=False))
     return _untraced[0]
 
 
