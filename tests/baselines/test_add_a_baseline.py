@@ -36,7 +36,7 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], 
     assert found
     path = tmp_path / f"{found.group(1)}.py"
     path.write_text(file)
-    spec = importlib.util.spec_from_file_location(f"baselines.{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"rainrag.baselines.{path.stem}", path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
