@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rainrag.core.errors import InputError, MissingError
+from rainrag.core.errors import InputError, IntegrityError, MissingError
 from rainrag.core.files import write_text
-from rainrag.leaderboard import boards, pages, papers
+from rainrag.evaluation import results as reader
+from rainrag.leaderboard import boards, check, pages, papers
 
 STATIC = Path(__file__).parent / "static"
 RESULTS = Path(__file__).parent / "results"
@@ -39,10 +40,13 @@ def build(
     Raises:
         MissingError: when a folder is not there.
         InputError: when a result cannot be read, or there is none.
+        IntegrityError: when a folder holds what ``check`` refuses, such as a figure that was edited.
     """
     for folder in (*results, *images):
         if not folder.is_dir():
             raise MissingError("no such folder", where=folder, hint="'rainrag bench' makes results")
+    for folder in results:
+        _refuse_unsound(folder)
     found = boards.gather(results)
     if not found:
         where = ", ".join(map(str, results))
@@ -59,6 +63,20 @@ def build(
     page = out / "index.html"
     write_text(page, pages.index(found, papers.tables()))
     return page
+
+
+def _refuse_unsound(folder: Path) -> None:
+    """A site shows no figure that the guard would not let pass."""
+    if not check.read_roll(folder) and not reader.find(folder):
+        return  # an empty folder beside a full one
+    wrong = check.check(folder)
+    if wrong:
+        shown = "; ".join(f"{p.run}: {p.kind}: {p.what}" for p in wrong[:5])
+        raise IntegrityError(
+            f"{len(wrong)} problems in the results: {shown}{'; …' if len(wrong) > 5 else ''}",
+            where=folder,
+            hint=f"rainrag leaderboard check --results {folder}",
+        )
 
 
 def script(name: str, detail: dict[str, Any]) -> str:

@@ -52,7 +52,9 @@ def bench(
             autocompletion=complete.protocols,
         ),
     ] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="Further metric of pyiqa: lpips, dists, niqe, …")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Further metric: lpips, niqe, brisque; of pyiqa: dists, …")
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(help="A folder of restored images instead of a network; --model names it.")
     ] = None,

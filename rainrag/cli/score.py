@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,11 +23,13 @@ def score(
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="y (default), y-trunc, matlab-y, unirain, rgb, y-full, pyiqa-y, weatherbench; repeatable.",
+            help="y (default), y-trunc, matlab-y, unirain, rgb, y-full, pyiqa-y, weatherbench, ntire-raindrop; repeatable.",
             autocompletion=complete.protocols,
         ),
     ] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="Further metric of pyiqa: lpips, dists, niqe, …")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Further metric: lpips, niqe, brisque; of pyiqa: dists, …")
+    ] = None,
     border: Annotated[int | None, typer.Option(min=0, help="Cut so many pixels from each side.")] = None,
     multiple: Annotated[int | None, typer.Option(min=1, help="Centre-crop to multiples of this.")] = None,
     window: Annotated[str | None, typer.Option(help="SSIM window: valid or same.")] = None,
@@ -41,13 +43,19 @@ def score(
     suffix: Annotated[str | None, typer.Option(help="What the results' names end with: _MyNet_Rain100L.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Let pyiqa fetch weights of its metrics.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 2,
-    per_image: Annotated[bool, typer.Option("--per-image", help="Print every image's scores.")] = False,
+    per_image: Annotated[
+        bool, typer.Option("--per-image", help="Print every image's scores, the worst first.")
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write every image's scores to this file, the worst first (first protocol).")
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write the worst ten beside their targets to this PNG.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Score a folder of results against its targets; every number with the protocol that made it."""
     from rich.markup import escape
 
-    from rainrag.evaluation import metrics
+    from rainrag.evaluation import metrics, worst
     from rainrag.evaluation import score as work
 
     if window not in (None, "valid", "same"):
@@ -73,6 +81,7 @@ def score(
                     progress=advance,
                 )
             )
+    _files(found[0].images, matched.pairs, csv, sheet)
     if as_json:
         documents = [s.to_dict() for s in found]
         console.emit(documents[0] if len(documents) == 1 else documents)
@@ -90,12 +99,29 @@ def score(
         )
         if per_image:
             names = list(s.signature)
-            rows = [[r["key"], *("inf" if r[n] is None else f"{r[n]:.4f}" for n in names)] for r in s.images]
+            ordered = worst.order(s.images)
+            rows = [[r["key"], *("inf" if r[n] is None else f"{r[n]:.4f}" for n in names)] for r in ordered]
             console.table(None, ["key", *names], rows, right=tuple(names))
         for name, why in s.unavailable.items():
             console.say(f"[yellow]{name} is unavailable[/]: {why}")
         for note in s.notes:
             console.say(f"note: {escape(note)}")
+
+
+def _files(
+    rows: list[dict[str, Any]], pairs: list[tuple[str, Path, Path]], csv: Path | None, sheet: Path | None
+) -> None:
+    """The table and the contact sheet, where they are asked for."""
+    from rainrag.core.files import write_bytes, write_text
+    from rainrag.core.images import encode_png
+    from rainrag.evaluation import worst
+
+    if csv:
+        write_text(csv, worst.table(rows))
+        console.say(f"every image, the worst first: {csv}", markup=False)
+    if sheet:
+        write_bytes(sheet, encode_png(worst.sheet(pairs, rows)))
+        console.say(f"the worst {min(10, len(rows))}: {sheet}", markup=False)
 
 
 def explain(

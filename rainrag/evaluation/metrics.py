@@ -29,6 +29,7 @@ PRESETS: dict[str, Protocol] = {
     "y-full": Protocol("y-full", "y601-full", "y601-full"),
     "pyiqa-y": Protocol("pyiqa-y", "yiq", "yiq"),
     "weatherbench": Protocol("weatherbench", border=4),
+    "ntire-raindrop": Protocol("ntire-raindrop", lpips=True),
 }
 
 ABOUT = {
@@ -40,7 +41,20 @@ ABOUT = {
     "y-full": "full-range luma",
     "pyiqa-y": "luma as pyiqa computes it by default",
     "weatherbench": "as y, with a border of 4 pixels cut: WeatherBench's evaluation",
+    "ntire-raindrop": "as y, with LPIPS AlexNet and the score of NTIRE's raindrop challenge, PSNR + 10 SSIM - 5 LPIPS",
 }
+
+#: protocol -> (name of its score, weight of every metric in it).
+COMBINED = {"ntire-raindrop": ("ntire", {"psnr": 1.0, "ssim": 10.0, "lpips": -5.0})}
+
+
+def combined(p: Protocol, row: dict[str, float]) -> dict[str, float]:
+    """The protocol's score of one image from its metrics; empty where there is none, or a metric is missing."""
+    name, weights = COMBINED.get(p.name, ("", {}))
+    if not weights or not weights.keys() <= row.keys():
+        return {}
+    return {name: sum(w * row[n] for n, w in weights.items())}
+
 
 _FULL, _STUDIO = np.array([[0.299, 0.587, 0.114]]), np.array([[65.481, 128.553, 24.966]]) / 255
 #: space -> (weights of R, G and B, offset)

@@ -1,4 +1,6 @@
-"""Perceptual metrics by pyiqa (extra ``metrics``); one without local weights is unavailable, with the reason.
+"""Perceptual metrics: our own NIQE, BRISQUE, LPIPS and PI, the others by pyiqa (extra ``metrics``).
+
+One without local weights is unavailable, with the reason.
 
 No substitutes: ST-LPIPS is not LPIPS, and is named as itself where it is asked for. Nothing is downloaded unless asked.
 """
@@ -11,22 +13,107 @@ import os
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from rainrag.core.errors import MissingError
+from rainrag.core.errors import InputError, MissingError
 from rainrag.core.images import U8
 from rainrag.core.registry import Registry
 
 #: Our names for pyiqa's, where the field says it otherwise.
 ALIASES = {"clip-iqa": "clipiqa", "lpips-alex": "lpips", "st-lpips": "stlpips"}
 
+#: Before a name: pyiqa's own computation of a metric that we compute too.
+PYIQA = "pyiqa:"
 
+
+@dataclass
+class Own:
+    """A metric that needs no pyiqa.
+
+    Args:
+        version: of the arithmetic and the parameters; the signature ends in it.
+        compute: of an image and its target, (H, W, 3) uint8; the target is None where there is none.
+    """
+
+    name: str
+    version: str
+    compute: Callable[[U8, U8 | None], float]
+    lower_is_better: bool = True
+    needs_target: bool = False
+
+    def __call__(self, out: U8, gt: U8 | None) -> float:
+        """Score one image, (H, W, 3) uint8.
+
+        Raises:
+            InputError: when the metric is not defined for it.
+        """
+        return self.compute(out, gt)
+
+
+def hub_folder() -> Path:
+    """Where torch, torchvision and pyiqa keep downloaded files: ``$TORCH_HOME/hub``."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser() / "hub"
+
+
+def niqe_metric(name: str, download: bool) -> Own:
+    """NIQE with LIVE's parameters."""
+    from rainrag.evaluation import niqe
+
+    return Own(name, "rainrag-live2012", lambda out, gt: niqe.niqe(out))
+
+
+def niqe_matlab(name: str, download: bool) -> Own:
+    """NIQE with MATLAB's parameters, where pyiqa keeps them."""
+    from rainrag.evaluation import niqe
+
+    model = niqe.read_pristine(hub_folder() / "pyiqa" / "niqe_matlab_params.mat")
+    return Own(name, "rainrag-matlab", lambda out, gt: niqe.niqe(out, model))
+
+
+def brisque_metric(name: str, download: bool) -> Own:
+    """BRISQUE with LIVE's parameters."""
+    from rainrag.evaluation import brisque
+
+    return Own(name, "rainrag-live770", lambda out, gt: brisque.brisque(out))
+
+
+def lpips_metric(name: str, download: bool) -> Own:
+    """LPIPS; the trunk follows from the name."""
+    from rainrag.evaluation import lpips
+
+    model = lpips.load(name.partition("-")[2] or "alex", hub_folder(), download)
+
+    def compute(out: U8, gt: U8 | None) -> float:
+        if gt is None:
+            raise InputError("LPIPS needs a target")
+        return model(out, gt)
+
+    return Own(name, "rainrag-v0.1", compute, needs_target=True)
+
+
+def pi(name: str, download: bool) -> Own:
+    """The perceptual index (Blau et al., PIRM 2018): ((10 - Ma) + NIQE) / 2; Ma's score is pyiqa's ``nrqm``."""
+    from rainrag.evaluation import niqe
+
+    ma = Metric("nrqm", download)
+    return Own(name, f"rainrag-live2012+{ma.version}", lambda out, gt: (10 - ma(out, None) + niqe.niqe(out)) / 2)
+
+
+_HERE = "rainrag.evaluation.perceptual"
 #: name -> "module:attr" of what makes a metric; every other name is looked for in pyiqa.
-TABLE: dict[str, str] = dict.fromkeys(
-    ("lpips", "lpips-alex", "st-lpips", "dists", "niqe", "musiq", "clip-iqa"), "rainrag.evaluation.perceptual:Metric"
-)
+TABLE: dict[str, str] = {
+    **dict.fromkeys(("lpips", "lpips-alex", "lpips-vgg", "lpips-squeeze"), f"{_HERE}:lpips_metric"),
+    "niqe": f"{_HERE}:niqe_metric",
+    "niqe_matlab": f"{_HERE}:niqe_matlab",
+    "brisque": f"{_HERE}:brisque_metric",
+    "pi": f"{_HERE}:pi",
+    **dict.fromkeys(("st-lpips", "dists", "musiq", "clip-iqa"), f"{_HERE}:Metric"),
+}
 
 
 class ImageMetric(Protocol):
@@ -55,17 +142,19 @@ METRICS: Registry[Callable[[str, bool], ImageMetric]] = Registry("metric", TABLE
 def create(name: str, download: bool = False) -> ImageMetric:
     """A metric by name: of the table, of an installed package, ``package.module:METRIC``, or of pyiqa.
 
+    ``pyiqa:NAME`` is pyiqa's own computation, also of a metric that we compute too.
+
     Raises:
         MissingError: when it is unavailable; the message says why.
         UsageError: for an address at which nothing is.
     """
-    if ":" in name or name in METRICS:
+    if not name.startswith(PYIQA) and (":" in name or name in METRICS):
         return METRICS.resolve(name)(name, download)
     return Metric(name, download)
 
 
 class Metric:
-    """One perceptual metric of pyiqa.
+    """One perceptual metric.
 
     Args:
         name: pyiqa's name, or one of ``ALIASES``.
@@ -84,6 +173,7 @@ class Metric:
             ) from e
         self.name = name
         self.version = f"pyiqa{pyiqa.__version__.split('+')[0]}" if hasattr(pyiqa, "__version__") else "pyiqa"
+        name = name.removeprefix(PYIQA)
         real = ALIASES.get(name, name)
         if real not in pyiqa.list_models():
             raise MissingError(

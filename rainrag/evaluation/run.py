@@ -106,6 +106,7 @@ class Scorer:
                 eight = metrics.quantise(out, p.quantise if p.quantise != "float" else "u8round")
                 cut = [None if x is None else metrics.region(x, p.border, p.multiple) for x in (eight, gt)]
                 row |= {m.name: m(cut[0], cut[1]) for m in models}
+                row |= metrics.combined(p, row)
             found[p.name] = row
         return found
 

@@ -15,7 +15,7 @@ from rainrag.core.files import listing, natural
 from rainrag.core.names import SUFFIXES, grouped, is_image, printable, stem, unread
 from rainrag.core.types import Protocol
 from rainrag.data.pairing import Pairing, pair_lists
-from rainrag.evaluation import metrics
+from rainrag.evaluation import metrics, mistakes
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -180,7 +180,7 @@ def _refusal(out: Path, gt: Path, found: Pairing) -> InputError:
 # ---------------------------------------------------------------- scoring
 @dataclass(frozen=True)
 class BadImage:
-    """A pair that cannot be scored: ``reason`` as of DecodeError, or ``size``."""
+    """A pair that cannot be scored: ``reason`` as of DecodeError, ``size`` or ``metric``."""
 
     key: str
     reason: str
@@ -246,11 +246,15 @@ def score_pairs(
             bad.append(answer)
         else:
             row, out, gt = answer
-            for model in models:
-                cut = [metrics.region(x, protocol.border, protocol.multiple) for x in (out, gt)]
-                row[model.name] = model(cut[0], cut[1])
-            rows.append(row)
-            kept.append(n)
+            cut = [metrics.region(x, protocol.border, protocol.multiple) for x in (out, gt)]
+            try:
+                row |= {model.name: model(cut[0], cut[1]) for model in models}
+                row |= metrics.combined(protocol, row)
+            except InputError as e:  # a metric that is not defined for this image
+                bad.append(BadImage(row["key"], "metric", e.what, str(pairs[n][1]), e.hint))
+            else:
+                rows.append(row)
+                kept.append(n)
         if progress:
             progress(1)
     if bad and not (skip_bad and rows):
@@ -303,6 +307,12 @@ def summarise(
         scenes: one a row, for the intervals; None takes every image for its own.
     """
     names = [n for n in ("psnr", "ssim") if rows and n in rows[0]] + [m.name for m in models]
+    score, weights = metrics.COMBINED.get(protocol.name, ("", {}))
+    unavailable = dict(unavailable or {})
+    if rows and score in rows[0]:
+        names.append(score)
+    elif weights:
+        unavailable[score] = f"it needs {', '.join(n for n in weights if n not in names)}"
     groups = list(scenes) if scenes is not None else [r["key"] for r in rows]
     mean: dict[str, float | None] = {}
     spans: dict[str, tuple[float, float] | None] = {}
@@ -322,9 +332,12 @@ def summarise(
             r[name] = r[name] if math.isfinite(r[name]) else None
     signature = {n: protocol.signature(n, inference) for n in names if n in ("psnr", "ssim")}
     signature |= {m.name: f"{protocol.signature(m.name, inference)}|{m.version}" for m in models}
-    for name in unavailable or {}:
+    if score in names:
+        formula = "".join(f"{w:+g}*{n}" for n, w in weights.items())
+        signature[score] = protocol.signature(score, inference).replace("|rgb|", f"|{formula}|", 1)
+    for name in unavailable:
         mean[name] = None
-    return Scores(protocol.name, signature, mean, spans, rows, dict(unavailable or {}), notes)
+    return Scores(protocol.name, signature, mean, spans, rows, unavailable, notes)
 
 
 def score_folders(
@@ -350,9 +363,19 @@ def score_folders(
     scenes = found.scenes if len(set(found.scenes)) < len(found.scenes) else None
     scores = score_pairs(found.pairs, protocol, extra, scenes=scenes, skip_bad=allow_missing, **settings)
     scores.notes.extend(found.notes)
+    mistake = mistakes.find(_some(found.pairs, {r["key"] for r in scores.images}, protocol), protocol)
+    if mistake:
+        scores.notes.insert(0, str(mistake))
     return replace(
         scores, layout=found.layout, left_out=[{"name": printable(n), "reason": why} for n, why in found.left_out]
     )
+
+
+def _some(pairs: Sequence[tuple[str, Path, Path]], scored: set[str], p: Protocol, n: int = 4) -> list[tuple[Any, Any]]:
+    """The pixels of a few scored pairs, spread over the folder."""
+    good = [pair for pair in pairs if pair[0] in scored]
+    some = good[:: max(1, len(good) // n)][:n]
+    return [metrics.alike(images.read(out).rgb, images.read(gt).rgb, p) for _, out, gt in some]
 
 
 # ---------------------------------------------------------------- explain

@@ -99,10 +99,10 @@ def test_two_files_of_one_key_are_refused(folders: tuple[Path, Path]) -> None:
 
 def test_unavailable_metrics_say_why_and_the_rest_goes_on(folders: tuple[Path, Path]) -> None:
     pytest.importorskip("pyiqa", reason="the extra 'metrics' is not installed")
-    done = run.invoke(app, ["score", *map(str, folders), "--metric", "niqe", "--metric", "nonsense", "--json"])
+    done = run.invoke(app, ["score", *map(str, folders), "--metric", "pyiqa:niqe", "--metric", "nonsense", "--json"])
     report = json.loads(done.stdout)
-    assert report["niqe"] is None
-    assert "niqe_modelparameters.mat" in report["unavailable"]["niqe"]
+    assert report["pyiqa:niqe"] is None
+    assert "niqe_modelparameters.mat" in report["unavailable"]["pyiqa:niqe"]
     assert "no metric 'nonsense'" in report["unavailable"]["nonsense"]
     assert report["psnr"] > 0
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from rainrag.core.errors import InputError, MissingError
+from rainrag.core.errors import InputError, IntegrityError, MissingError
+from rainrag.core.files import read_json, write_json
 from rainrag.evaluation import results
-from rainrag.leaderboard import boards, networks, papers, plot
+from rainrag.leaderboard import boards, check, networks, papers, plot
 from rainrag.leaderboard.build import build
 from tests.leaderboard.conftest import rows, run
 
@@ -136,6 +137,29 @@ def test_no_folder_no_results_or_one_run_twice(illustrated: Path, tmp_path: Path
         build([tmp_path], tmp_path / "s")
     with pytest.raises(InputError, match="in two folders"):
         build([illustrated, illustrated], tmp_path / "s")
+
+
+def test_an_edited_figure_is_not_shown(tmp_path: Path) -> None:
+    path = run(tmp_path / "r", "input", rows(1, 20.0))
+    build([tmp_path / "r"], tmp_path / "s")
+    document = read_json(path)
+    document["mean"]["psnr"] = 99.99
+    write_json(path, document)
+    with pytest.raises(IntegrityError, match=r"rain100l/input--none--y: damaged: .*psnr"):
+        build([tmp_path / "r"], tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_removed_result_stops_the_build_and_an_empty_folder_does_not(tmp_path: Path) -> None:
+    first, second = run(tmp_path / "r", "input", rows(1, 20.0)), run(tmp_path / "r", "median", rows(2, 25.0))
+    (tmp_path / "empty").mkdir()
+    check.accept(tmp_path / "r")
+    assert build([tmp_path / "r", tmp_path / "empty"], tmp_path / "s").is_file()
+    second.unlink()
+    second.with_suffix(".parquet").unlink()
+    with pytest.raises(IntegrityError, match="removed"):
+        build([tmp_path / "r"], tmp_path / "s")
+    assert first.is_file()
 
 
 def test_the_snapshot_of_the_cards_is_current() -> None:
