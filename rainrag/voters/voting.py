@@ -179,22 +179,22 @@ def ask(
     todo = [i for i in range(len(names)) if i not in kept]
     for at in range(0, len(todo), batch):
         part = todo[at : at + batch]
-        for position, ballot in _cast(voter, [questions[i] for i in part]):
-            kept[part[position]] = ballot
-            if lasting(ballot):
-                cache.put({names[part[position]]: ballot})
+        for cast in _cast(voter, [questions[i] for i in part]):
+            kept |= {part[position]: ballot for position, ballot in cast.items()}
+            cache.put({names[part[position]]: ballot for position, ballot in cast.items() if lasting(ballot)})
             if watch:
-                watch.count([ballot])
+                watch.count(cast.values())
     for i, q in enumerate(questions):
         # The same picture under another key has the same ballot, under its own key.
         yield kept[i] if kept[i].key == q.query.key else replace(kept[i], key=q.query.key)
 
 
-def _cast(voter: Voter, questions: Sequence[Question]) -> Iterator[tuple[int, Ballot]]:
-    """(position, ballot): one by one where the voter can, so that each is on disk before the next is requested."""
+def _cast(voter: Voter, questions: Sequence[Question]) -> Iterator[dict[int, Ballot]]:
+    """Ballots by position, as they are to be written: one by one where the voter can, so that each is on disk before the
+    next is requested; else all at once, so that a kill between two writes loses none that was given."""
     if isinstance(voter, StreamingVoter):
-        return voter.stream(questions)
-    return enumerate(voter.vote(questions))
+        return ({position: ballot} for position, ballot in voter.stream(questions))
+    return iter([dict(enumerate(voter.vote(questions)))])
 
 
 def lasting(ballot: Ballot) -> bool:

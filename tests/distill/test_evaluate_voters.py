@@ -201,6 +201,11 @@ def test_the_gates_decisions_follow_its_limits() -> None:
 
 
 # ---------------------------------------------------------------- the command
+@pytest.fixture(autouse=True)
+def _light() -> None:
+    """The encoders of the store's manifest, in place of this folder's light ones."""
+
+
 class Here:
     """An engine in this very process: the models' packages are imported once for store and command."""
 

@@ -22,7 +22,7 @@ def test_base_has_the_papers_size() -> None:
 
 
 def test_it_is_the_mean_over_the_expert_that_runs() -> None:
-    network = UniRain(preset="tiny")
+    network = UniRain(preset="tiny-v1")
     hard = [complexity.routes(network, i)["decoder1.0"] for i in range(3)]
     assert [h.argmax().item() for h in hard] == [0, 1, 2]
     assert all((h > 0).sum() == 1 for h in hard)
