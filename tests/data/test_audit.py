@@ -127,7 +127,7 @@ def test_one_photograph_stored_twice_is_no_pair(tmp_path: Path) -> None:
 
 
 def test_did_mdn_demo_holds_no_pairs(real_data: Path) -> None:
-    report = call(real_data / "DID-MDN-demo")
+    report = call(real_data / "DID-MDN-demo" / "facades")
     assert [x["key"].split("/")[-2] for x in report["pairs"]] == ["github"] * 9
     assert {x["reason"] for x in report["pairs"]} == {"not-a-pair"}
 

@@ -62,7 +62,9 @@ def test_a_folder_with_all_four_types(tmp_path: Path, photographs: Path) -> None
 
 def test_unusable_photographs_are_reported(tmp_path: Path, photographs: Path) -> None:
     report = make(tmp_path / "out", photographs, scenes=100)
-    assert {r.key: r.reason for r in report.rejects} == {"broken.png": "truncated", "tiny.png": "too-small"}
+    assert {r.key: r.reason for r in report.rejects} == {
+        "broken.png": "truncated", "tiny.png": "too-small", "notes.txt": "not-read",
+    }  # fmt: skip
     assert report.pairs == 16
     assert "16 photographs could be used" in report.notes[0]
 
