@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rainrag.core.names import composed, stem
-from rainrag.data.pairing.lists import pair_lists
+from rainrag.data.pairing.lists import pair_lists, unique_keys
 from rainrag.data.pairing.marks import GT_FOLDERS, LQ_FOLDERS, PARTS, side_of, unmarked
 from rainrag.data.pairing.patterns import fits, pattern_of, sides, suggestion
 from rainrag.data.pairing.records import Left, Pair, Pairing
@@ -37,10 +37,25 @@ def pair_folder(names: Iterable[str], *, pattern: str | None = None, suffix: str
     work.marks([n for n in names if n not in work.seen])
     if not work.pairs:
         return Pairing("no pairs", refused=_refusal(work, names), pattern=_hint(work, names))
-    left = [x for x in work.left if x.name not in work.placed]
-    named = {x.name for x in left} | {o for x in left if x.reason == "ambiguous-gt" for o in x.others} | work.placed
+    pairs, torn = _settled(work.pairs)
+    if not pairs:
+        return Pairing("no pairs", left=tuple(torn), refused=_refusal(work, names), pattern=_hint(work, names))
+    placed = {n for p in pairs for n in (p.lq, p.gt)}
+    left = [x for x in (*work.left, *torn) if x.name not in placed]
+    named = {x.name for x in left} | {o for x in left if x.reason == "ambiguous-gt" for o in x.others} | placed
     left += [Left(n, "unknown-file") for n in names if n not in named]
-    return Pairing(work.layout(), tuple(work.pairs), tuple(left), suggestion(left))
+    return Pairing(work.layout(), pairs, tuple(left), suggestion(left))
+
+
+def _settled(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], list[Left]]:
+    """Pairs of several pairs of folders together: a rainy image with several partners is in none, and keys are unique."""
+    partners: dict[str, list[str]] = {}
+    for p in pairs:
+        partners.setdefault(p.lq, []).append(p.gt)
+    kept = [p for p in pairs if len(partners[p.lq]) == 1]
+    keys = unique_keys([(p.key, p.lq) for p in kept])
+    torn = [Left(lq, "ambiguous-gt", tuple(sorted(gts))) for lq, gts in partners.items() if len(gts) > 1]
+    return tuple(replace(p, key=key) for p, key in zip(kept, keys, strict=True)), torn
 
 
 def _patterned(names: Sequence[str], pattern: str) -> Pairing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rainrag.core.names import composed, ending, stem
@@ -110,12 +111,21 @@ def _named(best: Outcome) -> tuple[Pair, ...]:
     for lq, gt in best.pairs:
         key = short[lq] if short[lq].strip("/") and len(counts[short[lq]]) == 1 else stem(lq)
         made.append((re.sub("//+", "/", key).strip("/"), lq, gt))
+    made = [(key, lq, gt) for key, (lq, gt) in zip(unique_keys([m[:2] for m in made]), best.pairs, strict=True)]
     clean = {gt: key for key, _, gt in made} if plain else {gt: unmarked(composed(stem(gt))) for _, _, gt in made}
     scenes = by_key(list(clean), lambda gt: clean[gt])
     return tuple(
         Pair(key, lq, gt, clean[gt].strip("/") if clean[gt].strip("/") and len(scenes[clean[gt]]) == 1 else stem(gt))
         for key, lq, gt in made
     )
+
+
+def unique_keys(made: Sequence[tuple[str, str]]) -> list[str]:
+    """Keys of (key, rainy name): where several names have one key, their own names without and then with ending."""
+    for alternative in (stem, str):
+        taken = Counter(key for key, _ in made)
+        made = [(key if taken[key] == 1 else alternative(lq), lq) for key, lq in made]
+    return [key for key, _ in made]
 
 
 def _by_suffix(lq: Sequence[str], gt: Sequence[str], suffix: str) -> Outcome:
