@@ -158,8 +158,8 @@ def test_few_images_are_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.
             now -= 1
         return encode(photo, pixels)
 
-    monkeypatch.setattr(folder.imagefile, "read", reading)
-    monkeypatch.setattr(folder.imagefile, "encode", writing)
+    monkeypatch.setattr(folder.image_file, "read", reading)
+    monkeypatch.setattr(folder.image_file, "encode", writing)
     assert len(run(tmp_path, nets.Darker())) == 40
     assert most <= 4 * folder.WAITING
 

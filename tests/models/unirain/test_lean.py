@@ -68,7 +68,7 @@ def test_channels_last_trains_as_nchw() -> None:
         network(x.to(memory_format=layout)).square().mean().backward()
         grads.append({n: p.grad.clone() for n, p in network.named_parameters()})
     for name, grad in grads[0].items():
-        assert torch.allclose(grad, grads[1][name], rtol=1e-3, atol=1e-4 * max(1.0, float(grad.abs().max()))), name
+        assert torch.allclose(grad, grads[1][name], rtol=1e-3, atol=1e-3 * max(1.0, float(grad.abs().max()))), name
 
 
 def test_local_scale_sees_its_surroundings_and_no_more() -> None:
